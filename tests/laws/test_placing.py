@@ -14,7 +14,7 @@ from tests.examples import examples
 from tests.laws.test_lists import World, margins, worlds
 from tests.laws.test_ranking import tiles  # noqa: F401  # a fixture
 from worker.core.lists import Lists
-from worker.core.placing import Asked, Cap, Constraint, placed, ranked
+from worker.core.placing import Asked, Cap, Constraint, Part, placed, ranked
 from worker.core.ranking import NO_ITEM, ItemTable, TopK
 
 
@@ -86,14 +86,16 @@ def in_order(
     return [item for item in listed if item != NO_ITEM]
 
 
-def expected(world: World, constraint: Constraint) -> tuple[list[list[int]], list[dict[int, float]]]:
+def expected(world: World, parts: list[Part]) -> tuple[list[list[int]], list[dict[int, float]]]:
     """The lists of the definition, and all scores."""
+    of = {row: constraint or Constraint() for rows, constraint in parts for row in rows.tolist()}
     every = world.exact(world.plain, world.plain.items)
     no_one = world._replace(excluded=np.empty((len(world.hidden), 0), np.int32))
     unexcluded = no_one.exact(world.plain, world.plain.items)
-    adjust = np.zeros(world.plain.items) if constraint.adjust is None else constraint.adjust
     lists, all_scores = [], []
     for row in range(len(every.indexes)):
+        constraint = of[row]
+        adjust = np.zeros(world.plain.items) if constraint.adjust is None else constraint.adjust
         scores = dict(zip(unexcluded.indexes[row].tolist(), unexcluded.scores[row].tolist(), strict=True))
         scores = {item: score + float(adjust[item]) for item, score in scores.items()}
         left = {item for item, score in scores.items() if score > -np.inf}
@@ -119,12 +121,23 @@ def asked(world: World) -> Asked:
 
 
 @pytest.mark.usefixtures("tiles")
-@given(worlds(exact_gains=True), constraints)
+@given(
+    worlds(exact_gains=True), st.lists(st.none() | constraints, min_size=1, max_size=4), st.integers(0, 99)
+)
 @examples(3)
-def test_a_list_is_that_of_scoring_sorting_and_going_through_all_items(world: World, drawn: Drawn) -> None:
-    """For any exclusions, boosts, pins and caps, with many ties; exactly, and by all lists of items."""
-    constraint = drawn.of(world.plain.items)
-    lists, scores = expected(world, constraint)
+def test_a_list_is_that_of_scoring_sorting_and_going_through_all_items(
+    world: World, drawn: list[Drawn | None], seed: int
+) -> None:
+    """For any exclusions, boosts, pins and caps, with many ties; exactly, and by all lists of items.
+
+    Each row has one of several constraints, or none.
+    """
+    which = np.random.default_rng(seed).integers(len(drawn), size=len(world.hidden))
+    parts = [
+        Part(np.flatnonzero(which == number), None if one is None else one.of(world.plain.items))
+        for number, one in enumerate(drawn)
+    ]
+    lists, scores = expected(world, parts)
 
     tables: list[tuple[ItemTable, Lists | None]] = [
         (world.plain, None),
@@ -132,7 +145,7 @@ def test_a_list_is_that_of_scoring_sorting_and_going_through_all_items(world: Wo
         (world.listed, Lists(world.listed, margin=1e9)),
     ]
     for table, by_lists in tables:
-        found = ranked(table, by_lists, asked(world), world.k, constraint)
+        found = ranked(table, by_lists, asked(world), world.k, parts)
 
         assert shown(found) == lists
         for row, (of, items) in enumerate(zip(scores, lists, strict=True)):
@@ -144,9 +157,10 @@ def test_a_list_is_that_of_scoring_sorting_and_going_through_all_items(world: Wo
 def test_approximate_lists_keep_the_constraint(world: World, drawn: Drawn, margin: float) -> None:
     """They are as long as exact ones, have the same pinned items, and break no cap that pins do not break."""
     constraint = drawn.of(world.plain.items)
-    exact = ranked(world.plain, None, asked(world), world.k, constraint)
+    parts = [Part(np.arange(len(world.hidden)), constraint)]
+    exact = ranked(world.plain, None, asked(world), world.k, parts)
 
-    found = ranked(world.listed, Lists(world.listed, margin=margin), asked(world), world.k, constraint)
+    found = ranked(world.listed, Lists(world.listed, margin=margin), asked(world), world.k, parts)
 
     adjust = np.zeros(world.plain.items) if constraint.adjust is None else constraint.adjust
     left = {*np.flatnonzero(adjust > -np.inf).tolist()}

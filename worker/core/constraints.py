@@ -18,7 +18,7 @@ Of several rules, all hold. An item that one rule leaves out is left out. Boosts
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from worker.core.availability import Availability
 from worker.core.catalogue import Catalogue
 from worker.core.known_items import Item, KnownItems  # noqa: F401  # Item: for the doctest
-from worker.core.placing import Cap, Constraint
+from worker.core.placing import Cap, Constraint, Part
 from worker.core.ranking import NO_ITEM, Floats, Indexes
 from worker.core.rules import Boost, Exclude, Limit, Pin, Rule
 
@@ -37,13 +37,6 @@ _COMPILED: Final = 1 << 16
 
 _KEPT: Final = 64
 """Constraints that are kept for the next batch."""
-
-
-class Part(NamedTuple):
-    """Some lists of a batch, by position, and their constraint; None: nothing changes them."""
-
-    rows: NDArray[np.intp]
-    constraint: Constraint | None
 
 
 class _Tagged:

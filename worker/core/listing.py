@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from worker.core import rule_effects
 from worker.core.availability import Availability
 from worker.core.constraints import Constraints
+from worker.core.placing import Part
 from worker.core.ranking import NO_ITEM, Floats, Indexes
 from worker.core.release import Release
 from worker.core.rule_effects import RuleEffects
@@ -75,17 +76,19 @@ class Listing:
         found = Listed(
             np.full(shape, NO_ITEM, np.int32), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.bool_)
         )
-        for rows, constraint in self.constraints.parts(asked.last, placement):
-            ranked, cold = rows[warm[rows]], rows[~warm[rows]]
-            found.indexes[ranked], found.scores[ranked] = self._release.rank(
-                asked.hidden[ranked].astype(np.float32),
-                top,
-                asked.excluded[ranked],
-                asked.recent[ranked],
-                own=asked.own[ranked],
-                approximate=self._approximate,
-                constraint=constraint,
-            )
+        parts = self.constraints.parts(asked.last, placement)
+        at = np.cumsum(warm) - 1
+        found.indexes[warm], found.scores[warm] = self._release.rank(
+            asked.hidden[warm].astype(np.float32),
+            top,
+            asked.excluded[warm],
+            asked.recent[warm],
+            own=asked.own[warm],
+            approximate=self._approximate,
+            parts=[Part(at[rows[warm[rows]]], constraint) for rows, constraint in parts],
+        )
+        for rows, constraint in parts:
+            cold = rows[~warm[rows]]
             if len(cold):
                 found.indexes[cold] = self.availability.fallback(asked.excluded[cold], top, constraint)
             if constraint and constraint.pins:

@@ -8,10 +8,9 @@ few items are left, the list is shorter, and pinned items after the gap move up.
     >>> table = ItemTable(np.eye(4, dtype=np.float32))
     >>> group = np.array([0, 0, 1, -1], np.int32)
     >>> asked = Asked(np.array([[4, 3, 2, 1]], np.float32))
-    >>> ranked(table, None, asked, 3, Constraint(caps=(Cap(group, 1),))).indexes.tolist()
-    [[0, 2, 3]]
-    >>> ranked(table, None, asked, 3, Constraint(pins=((1, 3),))).indexes.tolist()
-    [[3, 0, 1]]
+    >>> parts = [Part(np.array([0]), Constraint(pins=((1, 3),), caps=(Cap(group, 1),)))]
+    >>> ranked(table, None, asked, 3, parts).indexes.tolist()
+    [[3, 0, 2]]
 """
 
 from __future__ import annotations
@@ -60,6 +59,13 @@ class Constraint(NamedTuple):
     caps: tuple[Cap, ...] = ()
 
 
+class Part(NamedTuple):
+    """Some lists of a batch, by position, and their constraint; None: nothing changes them."""
+
+    rows: NDArray[np.intp]
+    constraint: Constraint | None
+
+
 class Asked(NamedTuple):
     """Hidden vectors `[B, H]` to rank items for, with the items to exclude and what was clicked."""
 
@@ -81,28 +87,77 @@ class _Pinned(NamedTuple):
     places: NDArray[np.intp]
 
 
-def ranked(table: ItemTable, lists: Lists | None, asked: Asked, k: int, constraint: Constraint) -> TopK:
-    """Return the `k` best items of each row under a constraint, by `lists` if there are any.
+def ranked(table: ItemTable, lists: Lists | None, asked: Asked, k: int, parts: Sequence[Part]) -> TopK:
+    """Return the `k` best items of each row under the constraint of its part, by `lists` if there are any.
 
-    A pinned item has the score that it has anyway. For the arguments see `ranking.top_k`.
+    Each row is in one part. A pinned item has the score that it has anyway. For the arguments see
+    `ranking.top_k`.
     """
-    adjust = None if constraint.adjust is None else _by_place(table, constraint.adjust)
-    caps = constraint.caps
-    depth = min(_DEEPER * k, table.items) if caps else k
+    rows = len(asked.hidden)
+    found = TopK(np.full((rows, k), NO_ITEM, np.int32), np.full((rows, k), -np.inf, np.float32))
+    deep = min(_DEEPER * k, table.items)
+    # Hot path: parts are ranked together, because each pass reads all items; but only lists with caps need
+    # to be deep.
+    for depth, some in (
+        (k, [part for part in parts if not (part.constraint and part.constraint.caps)]),
+        (deep, [part for part in parts if part.constraint and part.constraint.caps]),
+    ):
+        if not some:
+            continue
+        best = _best(table, lists, asked, depth, some)
+        begin = 0
+        for of, constraint in some:
+            here = slice(begin, begin + len(of))
+            begin = here.stop
+            its = TopK(best.indexes[here], best.scores[here])
+            if constraint and (constraint.caps or constraint.pins):
+                its = _constrained(table, asked.of(of), k, constraint, its)
+            found.indexes[of], found.scores[of] = its
+    return found
+
+
+def _best(table: ItemTable, lists: Lists | None, asked: Asked, depth: int, parts: Sequence[Part]) -> TopK:
+    """Return the best items of the parts, one part after the other, without pins and caps."""
+    adjusts = [
+        None if constraint is None or constraint.adjust is None else _by_place(table, constraint.adjust)
+        for _, constraint in parts
+    ]
     if lists is None:
-        change = None if adjust is None else added(adjust)
-        found = top_k(asked.hidden, table, depth, asked.excluded, asked.recent, own=asked.own, change=change)
-    else:
-        found = lists.top_k(asked.hidden, depth, asked.excluded, asked.recent, own=asked.own, adjust=adjust)
-    if not caps and not constraint.pins:
-        return found
+        here = asked.of(np.concatenate([part.rows for part in parts]))
+        ends = np.cumsum([len(part.rows) for part in parts]).tolist()
+        changes = [
+            (end - len(part.rows), end, adjust)
+            for part, end, adjust in zip(parts, ends, adjusts, strict=True)
+            if adjust is not None
+        ]
+
+        def change(scores: Floats, rows: slice, first: int) -> None:
+            """Add to the scores of each part what changes them."""
+            for begin, end, adjust in changes:
+                some = scores[max(0, begin - rows.start) : max(0, end - rows.start)]
+                added(adjust)(some, rows, first)
+
+        of = change if changes else None
+        return top_k(here.hidden, table, depth, here.excluded, here.recent, own=here.own, change=of)
+    found = list[TopK]()
+    for part, adjust in zip(parts, adjusts, strict=True):
+        here = asked.of(part.rows)
+        found.append(lists.top_k(here.hidden, depth, here.excluded, here.recent, own=here.own, adjust=adjust))
+    return TopK(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+
+
+def _constrained(table: ItemTable, asked: Asked, k: int, constraint: Constraint, found: TopK) -> TopK:
+    """Return the lists of one part from the best items of each row."""
+    caps, adjust = constraint.caps, constraint.adjust
     pinned = _pinned(table, asked, k, constraint)
+    by_place = None if adjust is None else _by_place(table, adjust)
 
     def more(rows: Rows, counted: Indexes) -> TopK:
         """Rank exactly, without the items that are in the lists, and those of groups that are full."""
         some = asked.of(rows)
         excluded = counted if some.excluded is None else np.concatenate([some.excluded, counted], axis=1)
-        closing = _Closing(table, caps, counted, adjust)
+        closing = _Closing(table, caps, counted, by_place)
+        depth = found.indexes.shape[1]
         return top_k(some.hidden, table, depth, excluded, some.recent, own=some.own, change=closing)
 
     return _filled(found, k, pinned, caps, more if caps else None)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from worker.core.placing import Asked, Constraint, ranked
+from worker.core.placing import Asked, Constraint, Part, ranked
 from worker.core.ranking import Floats, Indexes, ItemTable
 
 
@@ -50,8 +50,10 @@ def changing(
     # A table in which the only number of an item's vector is its score.
     table, asked = ItemTable(scores[:, None]), Asked(np.ones((1, 1), np.float32), excluded)
 
+    row = np.zeros(1, np.intp)
+
     def listed(some: Collection[str]) -> list[int]:
-        return ranked(table, None, asked, k, constraint(some)).indexes[0].tolist()
+        return ranked(table, None, asked, k, [Part(row, constraint(some))]).indexes[0].tolist()
 
     found = listed(names)
     return [name for name in names if listed([one for one in names if one != name]) != found]

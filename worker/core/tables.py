@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
 from worker.core.lists import Lists
-from worker.core.placing import Asked, Constraint, ranked
+from worker.core.placing import Asked, Part, ranked
 from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
 MAX_INPUTS_BYTES: Final = 1 << 28
@@ -119,21 +119,21 @@ class ServingTables:
         *,
         own: Indexes | None = None,
         approximate: bool = False,
-        constraint: Constraint | None = None,
+        parts: Sequence[Part] = (),
     ) -> TopK:
         """Return the `k` best items for each state `[B, S]`, except the items in its row of `excluded`.
 
         If `approximate`, some of them may be missing (`worker.core.lists`); the tables must have lists.
-        `constraint`: what else the lists must keep (`worker.core.placing`).
+        `parts`: the constraints of the rows (`worker.core.placing`), each row in one part; empty: none.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first; `NO_ITEM` stands for an
         unknown item or no click. `own` `[B, own_needed]`: the last clicks of each user, across sessions.
         Raises ValueError if `recent` or `own` is needed and missing.
         """
         hidden = self.hidden(states)
-        if constraint is not None:
+        if any(part.constraint for part in parts):
             lists = self.lists if approximate else None
-            return ranked(self._table, lists, Asked(hidden, excluded, recent, own), k, constraint)
+            return ranked(self._table, lists, Asked(hidden, excluded, recent, own), k, parts)
         if approximate and self.lists is not None:
             return self.lists.top_k(hidden, k, excluded, recent, own=own)
         return top_k(hidden, self._table, k, excluded, recent, own=own)
