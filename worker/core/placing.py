@@ -58,6 +58,11 @@ class Constraint(NamedTuple):
     pins: tuple[tuple[int, int], ...] = ()
     caps: tuple[Cap, ...] = ()
 
+    def only(self, allowed: Flags) -> Constraint:
+        """Return this constraint with a filter: lists have only items of the mask `allowed` `[N]`."""
+        adjust = np.float32(0) if self.adjust is None else self.adjust
+        return self._replace(adjust=np.where(allowed, adjust, np.float32(-np.inf)))
+
 
 class Part(NamedTuple):
     """Some lists of a batch, by position, and their constraint; None: nothing changes them."""
