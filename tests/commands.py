@@ -36,6 +36,7 @@ ONLY_PARSED: Final = {
     "make soak MINUTES=60": "takes an hour; tests/benchmarks/test_soak.py tests what it makes of its samples",
     ".venv/bin/python -m tests.benchmarks.codecs --clicks 3000000": _MINUTES,
     ".venv/bin/python -m tests.benchmarks.items": "takes minutes; tests/benchmarks/test_items.py runs it",
+    ".venv/bin/python -m tests.benchmarks.rules": "takes minutes; tests/benchmarks/test_rules.py runs it",
     "make images": _ENGINE,
     "docker run --read-only --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 "
     "nextclick-worker:0.1.0": _ENGINE,

@@ -61,6 +61,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     **{f"events.{name}": {"events.type": "type"} for name in ("step", "exclude", "request")},
     "events.fatigue_hours": {"events.fatigue": "3"},
     "events.exclude_days": {"events.type": "type", "events.exclude": "purchase"},
+    "topics.rules": {"topics.items": "items"},
     "recommend.format": {"registry.url": "http://registry"},
     "registry.username": {"registry.url": "http://registry", "registry.password": "secret"},
     "registry.password": {"registry.url": "http://registry", "registry.username": "ada"},

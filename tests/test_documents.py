@@ -24,8 +24,9 @@ from worker.core.batch import Clicks
 from worker.core.event import Decoder, Fields
 from worker.core.item_record import ItemDecoder
 from worker.core.known_items import Item
-from worker.core.reasons import Reason
+from worker.core.reasons import BadRecord, Reason
 from worker.core.recommender import Recommendations
+from worker.core.rule_record import RuleDecoder
 from worker.kafka.memory import MemoryCluster, MemoryRecord
 from worker.settings.fields import kinds_of
 from worker.settings.loading import CONFIG_VARIABLE, given, load, variable
@@ -277,14 +278,15 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 
 
 def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
-    """Clicks and items are read under the defaults; a list has the fields that the worker writes."""
-    click, item, shown = blocks("worker/README.md", "json")
+    """Clicks, items and rules are read under the defaults; a list has the fields that the worker writes."""
+    click, item, rule, shown = blocks("worker/README.md", "json")
     decoded = decode(written(click), Decoder(Fields()))
     published = json.loads(answer(decoded.clicks, "recommendations").value or b"")
     documented = json.loads(shown)
     described = ItemDecoder().decode(item.encode(), b"boots")
 
     assert not isinstance(described, Reason)
+    assert not isinstance(RuleDecoder().decode(rule.encode(), b"autumn"), BadRecord)
     assert [name.removesuffix("_ms") for name in Item._fields] == [*json.loads(item)]
     assert None not in [*(described[1] or ())]
     assert decoded.bad == []

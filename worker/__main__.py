@@ -13,6 +13,7 @@ from worker.commands.forget import forget
 from worker.commands.item import item
 from worker.commands.look import state, user
 from worker.commands.reset import reset
+from worker.commands.rules import rules
 from worker.commands.run import run
 from worker.commands.size import size_command
 from worker.commands.topics import topics
@@ -26,7 +27,7 @@ def cli() -> None:
     """Serve live next-item recommendations from a Kafka topic of clicks."""
 
 
-for command in (run, topics, check, user, item, state, forget, reset, size_command):
+for command in (run, topics, check, user, item, rules, state, forget, reset, size_command):
     cli.add_command(command)
 
 

@@ -13,6 +13,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from worker.core.recent import RECENT_ITEMS
+from worker.core.rule_record import RuleDecoder
 from worker.schemas.output import SCHEMAS
 from worker.settings import loading
 from worker.settings.common import Click, Registry, Topics
@@ -163,6 +164,10 @@ class Settings(Section):
                 self, "topics", self.topics.model_copy(update={"state": f"{self.group}.state"})
             )
             self.topics.must_differ()
+        if self.topics.rules and not self.topics.items:
+            raise ValueError(
+                f"topics.rules is {self.topics.rules}, but rules name items by tags; set topics.items as well"
+            )
         if not self.topics.items and (given := sorted(self.item.model_fields_set)):
             raise ValueError(f"item.{given[0]}: no effect without topics.items; set topics.items as well")
         self.events.decoder(self.click)
@@ -180,6 +185,10 @@ class Settings(Section):
                 f"{self.kafka.transaction_timeout_ms}; the first must be at most half of the second"
             )
         return self
+
+    def rule_decoder(self) -> RuleDecoder:
+        """Return the decoder for the records of the rules topic, with the rules of `click`."""
+        return RuleDecoder(ids=self.click.ids(), times=self.click.times(), max_bytes=self.click.max_bytes)
 
     @property
     def transactional_id(self) -> str:

@@ -1,4 +1,4 @@
-"""The main loop: wait for Kafka, a release and the items; recover; then poll, apply, rank, publish, commit.
+"""The main loop: wait for Kafka, a release, items, rules; recover; then poll, apply, rank, publish, commit.
 
 The loop alone decides how to handle failures. After a *retriable* error, it backs off, reports the error in
 /readyz, and recovers the partitions of the open transaction. A *bad record* becomes a dead letter. Any
@@ -7,7 +7,7 @@ The loop alone decides how to handle failures. After a *retriable* error, it bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,6 +23,7 @@ from worker.errors import (
     TopicError,
 )
 from worker.http.readiness import Readiness
+from worker.items.rules import RuleUpdates
 from worker.items.updates import ItemUpdates
 from worker.kafka.interface import GroupMember, Record, Transactions
 from worker.metrics import Metrics
@@ -60,7 +61,7 @@ class Loop:
         member: GroupMember,
         transactions: Transactions,
         adoption: Adoption,
-        items: ItemUpdates | None,
+        followed: Sequence[ItemUpdates | RuleUpdates],
         table: PartitionTable,
         recovery: Recovery,
         walk: Walk,
@@ -79,8 +80,8 @@ class Loop:
         self._member = member
         self._transactions = transactions
         self._adoption = adoption
-        self._items = items
-        """None if no topic describes the items."""
+        self._followed = followed
+        """The topics of items and rules, as far as there are any."""
         self._table = table
         self._recovery = recovery
         self._walk = walk
@@ -120,8 +121,8 @@ class Loop:
             records = self._poll()
             self._notice_assignment()
             self._adoption.adopt()
-            if self._items is not None:
-                self._items.apply()
+            for one in self._followed:
+                one.apply()
             self._serve(records)
             self._rebuild(len(records))
             self._recover()
@@ -140,7 +141,7 @@ class Loop:
             raise
 
     def begin(self) -> None:
-        """Wait for Kafka, a release and the items, then join the group.
+        """Wait for Kafka, a release, the items and the rules, then join the group.
 
         Raises StopNow and non-retriable errors.
         """
@@ -151,8 +152,8 @@ class Loop:
         # it precedes `renew`, so that this worker does not fence the other worker.
         self._retry.until_done(self._claim_identity)
         self._await(self._adoption)
-        if self._items is not None:
-            self._await(self._items)
+        for one in self._followed:
+            self._await(one)
         self._retry.until_done(self._transactions.renew)
         self._retry.until_done(lambda: self._member.join(self._on_revoked))
         self._readiness.not_ready("joining the consumer group")
@@ -170,7 +171,7 @@ class Loop:
         if again := self._topics.take_created_again():
             self._created_again.heed(again)
 
-    def _await(self, first: Adoption | ItemUpdates) -> None:
+    def _await(self, first: Adoption | ItemUpdates | RuleUpdates) -> None:
         """Start to follow a topic, and wait until what a worker needs of it has been read."""
         first.start()
         while not first.wait(IDLE_POLL_MS / 1000):
@@ -325,8 +326,8 @@ class Loop:
         self._stop.ending()
         self._topics.close()
         self._adoption.close()
-        if self._items is not None:
-            self._items.close()
+        for one in self._followed:
+            one.close()
         self._recovery.close()
         self._member.close(seconds=STOP_COMMIT_SECONDS)
         self._transactions.drop()

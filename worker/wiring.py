@@ -14,8 +14,9 @@ from worker.core.states import States
 from worker.http.questions import Questions
 from worker.http.readiness import Readiness
 from worker.identity import Identity
-from worker.items.follower import ItemFollower
+from worker.items.assembly import followed
 from worker.items.letters import ItemLetters
+from worker.items.rules import RuleUpdates
 from worker.items.updates import ItemUpdates
 from worker.kafka.interface import Connection, GroupMember
 from worker.live_quality import LiveQuality
@@ -38,7 +39,6 @@ from worker.schemas.interface import Registry
 from worker.schemas.output import framed_lists
 from worker.topics import needs
 from worker.topics.dead_letters import DeadLetterWriter
-from worker.topics.items import ItemReader
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
 from worker.topics.recommendations import ENCODERS, RecommendationWriter, encoder
@@ -131,7 +131,7 @@ class _Wiring:
             topics_needed(settings),
             readiness=process.readiness,
             steady=self._clock.steady,
-            spared=[settings.topics.releases, settings.topics.items],
+            spared=[settings.topics.releases, settings.topics.items, settings.topics.rules],
             background=background,
         )
         self._dead_letters = DeadLetterWriter(
@@ -141,7 +141,7 @@ class _Wiring:
         )
         self._letters = ItemLetters(self._dead_letters, steady=self._clock.steady)
         self._adoption = self._new_adoption()
-        self._items = self._new_items() if settings.topics.items else None
+        self._followed = self._new_followed()
         self._member = self._new_member()
 
     def worker(self) -> Worker:
@@ -187,16 +187,14 @@ class _Wiring:
             metrics=metrics,
             clock=clock,
         )
-        topics, items = self._settings.topics, self._items
+        topics = self._settings.topics
+        described = {getattr(topics, one.what): one.read_again for one in self._followed}
         created_again = CreatedAgain(
             table,
             follower,
             flushing,
             clicks=topics.clicks,
-            read_again={
-                topics.releases: self._adoption.read_again,
-                **({topics.items: items.read_again} if items else {}),
-            },
+            read_again={topics.releases: self._adoption.read_again, **described},
         )
         loop = self._new_loop(table, recovery, flushing, checkpoint, retry, created_again=created_again)
         return Worker(loop, self._states, table, checkpoint, self._adoption, self._member, process)
@@ -228,7 +226,7 @@ class _Wiring:
             member=self._member,
             transactions=self._transactions,
             adoption=self._adoption,
-            items=self._items,
+            followed=self._followed,
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
@@ -287,19 +285,17 @@ class _Wiring:
             steady=self._clock.steady,
         )
 
-    def _new_items(self) -> ItemUpdates:
-        settings, clock = self._settings, self._clock
-        # The follower's thread needs a parser of its own.
-        parser = settings.registry.parser(self._registry, clock.steady)
-        decoder = settings.item.decoder(settings.click, parser)
-        reader = ItemReader(self._connection, decoder, topic=settings.topics.items)
-        return ItemUpdates(
-            ItemFollower(reader, clock=clock, background=self._background),
+    def _new_followed(self) -> list[ItemUpdates | RuleUpdates]:
+        return followed(
+            self._settings,
+            self._connection,
+            self._registry,
             lambda: self._adoption.serving.recommenders,
             letters=self._letters,
             metrics=self._metrics,
             readiness=self._process.readiness,
-            clock=clock,
+            clock=self._clock,
+            background=self._background,
         )
 
     def _new_recommender(self, release: Release) -> Recommender:
@@ -315,8 +311,8 @@ class _Wiring:
             ranking=recommend.ranking,
             quality=self._quality,
         )
-        if self._items is not None:
-            self._items.introduce(recommender)
+        for one in self._followed:
+            one.introduce(recommender)
         return recommender
 
     def _new_member(self) -> GroupMember:

@@ -22,11 +22,12 @@ from tests.builders import item_names, packed, tiny_tensors
 from worker.clock import Clock
 from worker.core.availability import Availability
 from worker.core.item_record import ItemDecoder
+from worker.core.known_items import KnownItems
 from worker.core.release import Release, verify
 from worker.core.tables import Ranking
-from worker.items.follower import CaughtUp, ItemFollower
+from worker.items.follower import CaughtUp, Follower
 from worker.kafka.memory import MemoryCluster
-from worker.topics.items import ItemReader
+from worker.topics.compacted import CompactedReader
 
 ITEMS: Final = 100_000
 HIDDEN_SIZE: Final = 128
@@ -104,8 +105,8 @@ def described(items: int) -> tuple[float, float]:
             "price": number / 100,
         }
         cluster.produce("items", orjson.dumps(document), key=f"item-{number}".encode())
-    reader = ItemReader(cluster.connect(), ItemDecoder(), topic="items")
-    follower = ItemFollower(reader, clock=Clock(), background=False)
+    reader = CompactedReader(cluster.connect(), ItemDecoder(), topic="items")
+    follower = Follower(reader, KnownItems, clock=Clock(), background=False)
     before, started = psutil.Process().memory_info().rss, time.process_time()
     while not isinstance(event := follower.take(), CaughtUp):
         pass

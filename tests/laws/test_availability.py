@@ -25,7 +25,7 @@ steps = st.lists(st.lists(st.booleans(), min_size=300, max_size=300), min_size=1
 def made(table: ItemTable, before: Flags, available: Flags, lists: Lists | None = None) -> Flags:
     """Make the items available that shall be, and the others not; what is available now."""
     items = np.flatnonzero(before != available).astype(np.int32)[::-1]
-    changed = table.set_available(items, available[items])
+    changed = table.adjust(items, np.where(available[items], 0, -np.inf).astype(np.float32))
     if lists is not None:
         lists.note(changed)
     return available

@@ -48,11 +48,12 @@ class World(NamedTuple):
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, exact_means: bool = False) -> World:
+def worlds(draw: st.DrawFn, *, exact_means: bool = False, exact_gains: bool = False) -> World:
     """Vectors of small integers, so that ties are common and sums exact.
 
     `exact_means`: whether the mean of a list is exact, too, because its size is a power of two. Others are
-    rounded, so two lists with the same mean score may be told apart by the shape of a batch.
+    rounded, so two lists with the same mean score may be told apart by the shape of a batch. `exact_gains`:
+    whether all that clicks add is a whole number, too, so that sums are the same in any order.
     """
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     items, rows = draw(st.integers(1, 300)), draw(st.integers(1, 8) | st.just(70))
@@ -70,7 +71,7 @@ def worlds(draw: st.DrawFn, *, exact_means: bool = False) -> World:
         "co_occurrences": rows_of(random, items, draw(st.sampled_from([0, 1, 7]))),
         "co_occurrence_decay": random.integers(-2, 3, draw(st.sampled_from([1, 3]))).tolist(),
         "repeat_bias": random.integers(-2, 3, draw(st.sampled_from([0, 1, 3]))).tolist(),
-        "own_items": OwnItems(draw(st.sampled_from([0, 5])), 1.5, 2.0),
+        "own_items": OwnItems(0 if exact_gains else draw(st.sampled_from([0, 5])), 1.5, 2.0),
     }
     listed, plain = ItemTable(vectors, bias, lists=lists, **terms), ItemTable(vectors, bias, **terms)
     recent, own = (

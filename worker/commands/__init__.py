@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from worker.core.release import Release, verify
 from worker.errors import ReleaseRefused
 from worker.kafka import history
 from worker.kafka.interface import Connection
-from worker.topics.items import decoded
+from worker.topics.compacted import decoded
 from worker.topics.releases import CHAMPION, ReleaseReader
 
 
@@ -68,6 +69,18 @@ def known_items(settings: Settings) -> KnownItems | None:
 def item_decoder(settings: Settings) -> ItemDecoder:
     """Return the decoder for the records of the items topic."""
     return settings.item.decoder(settings.click, settings.registry.parser())
+
+
+def time_text(milliseconds: int) -> str:
+    """Return a time as text.
+
+    >>> time_text(1_790_000_000_000), time_text(10**18)
+    ('2026-09-21T14:13:20+00:00', '1000000000000000000 ms since 1970')
+    """
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+    except (OverflowError, ValueError):
+        return f"{milliseconds} ms since 1970"
 
 
 def numbers(partitions: list[int]) -> str:

@@ -11,11 +11,12 @@ import click
 from worker import commandline
 from worker.commandline import Command, config_options, json_option, report
 from worker.commands import champion, connect, item_decoder
+from worker.commands.rules import find
 from worker.config import Settings
 from worker.kafka.interface import Admin, Connection
 from worker.schemas.output import framed_lists
 from worker.topics import checks, item_sample, needs, rights, sample
-from worker.topics.findings import Finding, tried
+from worker.topics.findings import Finding, amount, tried
 from worker.topics.rights import Role
 from worker.wiring import topics_needed
 
@@ -40,6 +41,7 @@ def check(as_json: bool) -> None:
         findings += tried(_schema_registry, settings)
         findings += tried(_clicks, settings, connection, admin)
         findings += tried(_items, settings, connection, admin)
+        findings += tried(_rules, settings, admin)
     report(findings, roles(settings), as_json=as_json)
 
 
@@ -108,6 +110,25 @@ def _items(settings: Settings, connection: Connection, admin: Admin) -> Iterator
     release, _ = champion(settings)
     if release and (found := item_sample.known_items(sample, release.number, release.catalogue)):
         yield found
+
+
+def _rules(settings: Settings, admin: Admin) -> Iterator[Finding]:
+    """Yield a finding on the rules, if there is a topic of them."""
+    topic = settings.topics.rules
+    if not topic or not admin.describe([topic])[topic].partitions:
+        return
+    found = find(settings)
+    text = f"topic {topic}: {amount(len(found.rules), 'rule')}"
+    if not found.refused:
+        yield Finding(text)
+        return
+    record, bad = found.refused[0]
+    yield Finding(
+        f"{text}, {amount(len(found.refused), 'record')} refused; the first one, at partition "
+        f"{record.partition}, offset {record.offset}: {bad.why or bad.reason}",
+        "Send a good record with the same key; `nextclick-worker rules` shows them all",
+        fails=False,
+    )
 
 
 def _champion(settings: Settings, clicks: sample.Sample | None) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -13,7 +12,8 @@ import click
 from worker import commandline
 from worker.clock import Clock
 from worker.commandline import Command, config_options, json_option
-from worker.commands import champion, connect, item_decoder, to_json
+from worker.commands import champion, connect, item_decoder, time_text, to_json
+from worker.commands.rules import about, find
 from worker.config import Settings
 from worker.core.ids import canonical
 from worker.core.known_items import Change, Item, KnownItems
@@ -22,7 +22,7 @@ from worker.core.reasons import Reason
 from worker.core.release import Release
 from worker.kafka import history
 from worker.kafka.interface import Record
-from worker.topics.items import decoded
+from worker.topics.compacted import decoded
 
 
 @dataclass(slots=True)
@@ -41,7 +41,8 @@ class _Trace:
 def item(as_json: bool, item_id: str) -> None:
     """Show what is known of an item, and why it is recommended or not.
 
-    Reads the whole items topic, if there is one, and the champion. Exit code 1 if neither knows the item.
+    Reads the whole items topic, if there is one, the rules, and the champion. Exit code 1 if nothing is
+    known of the item.
     """
     settings = commandline.settings(Settings)
     item_id = canonical(item_id) or item_id
@@ -74,6 +75,8 @@ def _document(settings: Settings, item_id: str, trace: _Trace) -> dict[str, Any]
     in_catalogue = release is not None and bool(release.catalogue.indexes([item_id])[0] != NO_ITEM)
     popular = [*release.manifest.popular] if release else []
     against = [*_against(trace.change, now_ms)]
+    rules = [*about(find(settings).rules, item_id, known.tags(item_id), now_ms)]
+    against += [text for text, left_out in rules if left_out]
     if release is None:
         against.append(problem)
     elif not in_catalogue:
@@ -88,7 +91,8 @@ def _document(settings: Settings, item_id: str, trace: _Trace) -> dict[str, Any]
         "in_catalogue": in_catalogue,
         "popularity_rank": popular.index(item_id) + 1 if item_id in popular else None,
         "recommended": not against,
-        "because": against or _in_favour(settings, trace, release),
+        "because": against
+        or [*_in_favour(settings, trace, release), *(text for text, left_out in rules if not left_out)],
     }
 
 
@@ -103,9 +107,9 @@ def _against(change: Change | None, now_ms: int) -> Iterator[str]:
     if not found.available:
         yield "its record says that it is not available"
     if found.valid_from_ms is not None and now_ms < found.valid_from_ms:
-        yield f"it is not valid before {_time(found.valid_from_ms)}"
+        yield f"it is not valid before {time_text(found.valid_from_ms)}"
     if found.valid_until_ms is not None and now_ms >= found.valid_until_ms:
-        yield f"it is not valid any more since {_time(found.valid_until_ms)}"
+        yield f"it is not valid any more since {time_text(found.valid_until_ms)}"
 
 
 def _in_favour(settings: Settings, trace: _Trace, release: Release | None) -> list[str]:
@@ -150,7 +154,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _record_lines(topic: str, record: dict[str, Any]) -> Iterator[str]:
-    yield f"last record: {topic}, {_where(record)}, {_time(record['timestamp'])}"
+    yield f"last record: {topic}, {_where(record)}, {time_text(record['timestamp'])}"
     if record["gone"]:
         yield "gone: the record has no value"
         return
@@ -161,15 +165,8 @@ def _record_lines(topic: str, record: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {record[name]}"
     for name in ("valid_from", "valid_until"):
         if record[f"{name}_ms"] is not None:
-            yield f"{name}: {_time(record[f'{name}_ms'])}"
+            yield f"{name}: {time_text(record[f'{name}_ms'])}"
 
 
 def _where(place: dict[str, Any]) -> str:
     return f"partition {place['partition']}, offset {place['offset']}"
-
-
-def _time(milliseconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError):
-        return f"{milliseconds} ms since 1970"

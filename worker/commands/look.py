@@ -149,7 +149,7 @@ def _current(
             ranking=recommend.ranking,
         )
         if items := known_items(settings):
-            recommender.availability.only_without(items.unavailable())
+            recommender.listing.availability.only_without(items.unavailable())
     for partition, request in trace.requests.items():
         states.forget(partition, user_id, request.before)
     for copy in trace.copies:

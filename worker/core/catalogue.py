@@ -18,10 +18,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.id_table import IdTable
 from worker.core.ranking import NO_ITEM, Indexes
 
 _DECODED: Final = 1 << 16
-"""Ids that are decoded at once, when all are."""
+"""Ids that are decoded, or looked for, at once, when all are."""
 
 
 class Catalogue:
@@ -58,6 +59,18 @@ class Catalogue:
             for index in np.unique(indexes[~made] % len(self)).tolist():
                 self._ids[index], self._made[index] = self._id(index), True
         return self._ids[indexes]
+
+    def places(self, table: IdTable) -> Indexes:
+        """Return the place of each item in `table`; `NOWHERE` for an item that it does not have."""
+        hashes = np.empty(len(self), np.int64)
+        hashes[self._order] = self._hashes
+        places = np.empty(len(self), np.int32)
+        for begin in range(0, len(self), _DECODED):
+            end = min(begin + _DECODED, len(self))
+            starts = self._starts[begin : end + 1]
+            text = self._text[starts[0] : starts[-1]]
+            places[begin:end] = table.find_all(text, starts - starts[0], hashes[begin:end])
+        return places
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """Return two arrays: the concatenated UTF-8 bytes of all ids, and the ids' `N + 1` boundaries."""

@@ -11,13 +11,39 @@ in a row; a hash table with linear probing has the place of each.
 from __future__ import annotations
 
 from array import array
-from typing import Final
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 NOWHERE: Final = -1
 """The place of an id that is not in the table."""
 
 _SMALLEST: Final = 1 << 10
 _HASH: Final = 0xFFFFFFFF
+
+
+class _Texts(NamedTuple):
+    """Texts without gaps: the bytes, and the boundaries."""
+
+    text: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+
+    def equal(self, here: NDArray[np.intp], other: _Texts, there: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return a mask of the texts `here` that are those of `other` at `there`."""
+        sizes = self.starts[here + 1] - self.starts[here]
+        equal = sizes == other.starts[there + 1] - other.starts[there]
+        if not equal.any():
+            return equal
+        sizes, here, there = sizes[equal], here[equal], there[equal]
+        begins = np.cumsum(sizes) - sizes
+        within = np.arange(int(sizes.sum())) - np.repeat(begins, sizes)
+        differ = (
+            self.text[np.repeat(self.starts[here], sizes) + within]
+            != other.text[np.repeat(other.starts[there], sizes) + within]
+        )
+        equal[equal] = ~np.logical_or.reduceat(differ, begins)
+        return equal
 
 
 class IdTable:
@@ -37,6 +63,34 @@ class IdTable:
     def find(self, one: str) -> int:
         """Return the place of an id; `NOWHERE` if it was not added."""
         return self._table[self._slot(one.encode(errors="surrogatepass"), hash(one) & _HASH)]
+
+    def find_all(
+        self, text: NDArray[np.uint8], starts: NDArray[np.int64], hashes: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Return the place of each of N ids: a tenth of the time of N calls of `find`.
+
+        `text`: the ids in UTF-8, without gaps; `starts` `[N + 1]`: their boundaries; `hashes` `[N]`: those of
+        the ids as Python has them. No id may be empty.
+        """
+        found = np.full(len(hashes), NOWHERE, np.int32)
+        asked, mask = (hashes & _HASH).astype(np.uint32), len(self._table) - 1
+        slots, left = (asked & np.uint32(mask)).astype(np.intp), np.arange(len(hashes))
+        # Views, which must not outlive this call: an array in use elsewhere cannot grow.
+        table, known = np.frombuffer(self._table, np.int32), np.frombuffer(self._hashes, np.uint32)
+        own = _Texts(
+            np.frombuffer(self._text, np.uint8), np.frombuffer(self._starts, np.uint64).astype(np.int64)
+        )
+        while True:
+            places = table[slots[left]]
+            taken = places != NOWHERE
+            left, places = left[taken], places[taken]
+            if not len(left):
+                return found
+            equal = known[places] == asked[left]
+            equal[equal] = _Texts(text, starts).equal(left[equal], own, places[equal])
+            found[left[equal]] = places[equal]
+            left = left[~equal]
+            slots[left] = (slots[left] + 1) & mask
 
     def add(self, one: str) -> int:
         """Return the place of an id, which is added unless it is there."""

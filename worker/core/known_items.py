@@ -20,8 +20,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.catalogue import Catalogue
 from worker.core.id_table import NOWHERE, IdTable
 from worker.core.tags import Tags
+
+Places = NDArray[np.int32]
 
 _UNAVAILABLE: Final = 0
 _AVAILABLE: Final = 1
@@ -86,7 +89,7 @@ class KnownItems:
         return len(self._ids) - self.gone
 
     def put(self, changes: Iterable[Change], *, now_ms: int) -> list[str]:
-        """Store new descriptions, in their order; return the items whose availability changed.
+        """Store new descriptions, in their order; return the items whose availability or tags changed.
 
         The clock goes on, too, as in `advance`.
         """
@@ -143,8 +146,25 @@ class KnownItems:
         place = self._ids.find(item_id)
         return [] if place == NOWHERE else self._tags.of(place)
 
+    def places(self, item_ids: Iterable[str]) -> Places:
+        """Return the place of each item, for `tags_at`; `NOWHERE` if there is no record of it."""
+        return np.fromiter(map(self._ids.find, item_ids), np.int32)
+
+    def places_of(self, catalogue: Catalogue) -> Places:
+        """Return the place of each item of a catalogue, as `places` does."""
+        return catalogue.places(self._ids)
+
+    def tags_at(self, places: Places) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Return the tags of items as numbers, and the position in `places` of each tag's item."""
+        return self._tags.of_all(places)
+
+    @property
+    def tag_names(self) -> Sequence[str]:
+        """The text of each tag, by its number. A tag that was ever there keeps its number."""
+        return self._tags.names
+
     def _put(self, item_id: str, item: Item | None) -> bool:
-        """Store a description; return whether the item's availability changed."""
+        """Store a description; return whether the item's availability or tags changed."""
         place = self._ids.add(item_id)
         if place == len(self._states):
             self._states.append(_AVAILABLE)
@@ -156,9 +176,9 @@ class KnownItems:
             item, self._states[place] = Item(), _GONE
         else:
             self._states[place] = _AVAILABLE if item.available else _UNAVAILABLE
-        self._tags.put(place, item.tags)
+        retagged = self._tags.put(place, item.tags)
         self._set_validity(place, item)
-        return self._judge(place)
+        return self._judge(place) or retagged
 
     def _set_validity(self, place: int, item: Item) -> None:
         begin = -_NEVER if item.valid_from_ms is None else _within(item.valid_from_ms)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.search import Best, group_count, quiet
+from worker.core.search import Best, Change, group_count, quiet
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int32]
@@ -79,7 +79,7 @@ class OwnItems(NamedTuple):
 class ItemTable:
     """The item vectors of a catalogue, laid out for `top_k`. Not thread-safe.
 
-    Items may be made unavailable: then they score -inf, whatever clicks add, at no cost per row.
+    The scores of items may be changed, to -inf as well, whatever clicks add, at no cost per row.
 
     `vectors` is `[N, H]`; `bias`, if any, `[N]`. A score is `hidden @ vectors.T + bias`, plus the item's
     score in the `transitions` of the last click, plus, for each click with `l` later clicks,
@@ -115,8 +115,8 @@ class ItemTable:
         """The number of items with padding, of which there is at least one."""
         # Hot path: as a column of the product, a bias costs a third of adding it to all scores.
         self._has_bias = bias is not None
-        self._true_bias: Floats | None = None
-        """The bias by place, once an item was made unavailable: `_vectors` then has -inf in its place."""
+        self.true_bias: Floats | None = None
+        """The bias by place, once an item was adjusted: `_vectors` then has another one."""
         self.lists = None if lists is None else np.sort(lists)
         """The list of each place, which is in the order of lists; None: places are items."""
         order = np.arange(self.items) if lists is None else np.argsort(lists, kind="stable")
@@ -172,27 +172,26 @@ class ItemTable:
         """The vectors by place, with the bias as a last number if there is one; -inf: unavailable."""
         return self._vectors
 
-    def set_available(self, items: Indexes, available: NDArray[np.bool_]) -> ChangedRows:
-        """Make some different items available or not; return the changes.
+    def adjust(self, items: Indexes, change: Floats) -> ChangedRows:
+        """Set by how much the scores of some different items are changed; return what was changed.
 
-        The scores are those of a table without the unavailable items.
+        -inf: the item is not available, so the scores are those of a table without it.
         """
-        if self._true_bias is None:
+        if self.true_bias is None:
             if not self._has_bias:
                 self._vectors = np.append(self._vectors, np.zeros((self.width, 1), np.float32), axis=1)
                 if self._is_whole:
                     self._vectors = np.asfortranarray(self._vectors)
                 self._has_bias = True
-            self._true_bias = self._vectors[:, -1].copy()
+            self.true_bias = self._vectors[:, -1].copy()
         places = self.places(items)
-        changed = (self._vectors[places, -1] != -np.inf) != available
-        places, available = places[changed], available[changed]
-        rows = self._vectors[places]
-        rows[:, -1] = self._true_bias[places]
+        before, after = self._vectors[places, -1], self.true_bias[places] + change
+        changed = before != after
+        places, before, after = places[changed], before[changed], after[changed]
         # The rows of a product end with 1, and a sum with one summand of -inf is never NaN. A large negative
         # bias would do without infinities, but then every search would have to know its limit.
-        self._vectors[places, -1] = np.where(available, rows[:, -1], -np.inf)
-        return ChangedRows(places, rows, available)
+        self._vectors[places, -1] = after
+        return ChangedRows(places, self._vectors[places, :-1], before, after)
 
     def tile(self, rows: int) -> tuple[int, int]:
         """Return the rows and items of a tile, for the scores of `rows` rows."""
@@ -250,11 +249,12 @@ class ItemTable:
 
 
 class ChangedRows(NamedTuple):
-    """Items that became available or unavailable: places, vectors with bias, and which are available."""
+    """Items whose bias changed: places, vectors without bias, and the biases; -inf: not available."""
 
     places: Indexes
     vectors: Floats
-    available: NDArray[np.bool_]
+    before: Floats
+    after: Floats
 
 
 class Gains(NamedTuple):
@@ -313,13 +313,15 @@ def top_k(
     recent: Indexes | None = None,
     *,
     own: Indexes | None = None,
+    change: Change | None = None,
 ) -> TopK:
     """Return the `k` items with the highest scores for each row of `hidden`; ties: lower index first.
 
     `excluded` `[B, X]`: the items to exclude from each row (`NO_ITEM` for none). `recent` `[B,
     recent_needed]`: the last clicks of each row's session, newest first (`NO_ITEM` for an unknown item or no
-    click). `own` `[B, own_needed]`: the same across sessions. Either may be omitted if none is needed. Scores
-    must not be NaN. Raises ValueError if `recent` or `own` has another shape.
+    click). `own` `[B, own_needed]`: the same across sessions. Either may be omitted if none is needed.
+    `change`, if any, is applied to all scores. Scores must not be NaN. Raises ValueError if `recent` or `own`
+    has another shape.
     """
     recent = checked_clicks(recent, len(hidden), table.recent_needed, "session")
     own = checked_clicks(own, len(hidden), table.own_needed, "user")
@@ -338,6 +340,8 @@ def top_k(
             # once, in one dimension, take a seventh of the time of one lag after the other.
             np.add.at(flat, *added.of(first))
             flat[removed.of(first)[0]] = -np.inf
+            if change is not None:
+                change(scores, part, first)
             best.add(scores, first)
         found.indexes[part], found.scores[part] = best.ranked()
     found.indexes[found.scores == -np.inf] = NO_ITEM

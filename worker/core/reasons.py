@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -28,6 +29,7 @@ class Reason(StrEnum):
     BAD_TIMESTAMP = "bad_timestamp"
     TOO_EARLY = "too_early"
     FUTURE_TIMESTAMP = "future_timestamp"
+    INVALID_RULE = "invalid_rule"
     UNREADABLE = "unreadable"
 
 
@@ -38,6 +40,13 @@ class Skipped(StrEnum):
     DELETED = "deleted"
     TYPE = "type"
     REQUEST = "request"
+
+
+class BadRecord(NamedTuple):
+    """The reason why a record is refused, and what exactly is wrong with it; `why` may be empty."""
+
+    reason: Reason
+    why: str = ""
 
 
 class Undecodable(Exception):

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core import sequences
-from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
 from worker.core.bought import DAY_MS
 from worker.core.event_types import EXCLUDE, STEP
 from worker.core.fatigue import HOUR_MS
 from worker.core.items import CatalogueCodes, ItemIndexes
+from worker.core.listing import Listed, Listing
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
@@ -61,6 +61,8 @@ class Applied(NamedTuple):
     """`[A, own_needed]`: the user's most recent items, whatever their session, the click's own item first."""
     rows: Rows
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
+    last: Indexes
+    """`[A]`: the click's own item; `NO_ITEM` if the release does not know it."""
     too_old: int = 0
     """The number of clicks that would be answered if their records were not too old."""
     times_ms: NDArray[np.int64] = _NO_TIMES
@@ -112,12 +114,11 @@ class Recommender:
         self._max_age_ms = publish_max_age_ms
         self._ttl_ms = user_ttl_ms
         self._exclude = release.manifest.exclude_recent if exclude_recent is None else exclude_recent
-        needed = max(self._exclude, release.recent_needed, release.own_needed)
+        needed = max(1, self._exclude, release.recent_needed, release.own_needed)
         self._lags = np.arange(min(needed, states.recent_items))
-        self._top = top
-        self._approximate = release.approximates(ranking)
-        self.recall = release.manifest.list_recall if self._approximate else 1.0
-        self.availability = Availability(release)
+        approximate = release.approximates(ranking)
+        self.recall = release.manifest.list_recall if approximate else 1.0
+        self.listing = Listing(release, top=top, approximate=approximate)
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
@@ -125,6 +126,8 @@ class Recommender:
             quality.introduce(release.number, popular, exclude_recent=self._exclude)
         self.rebuilt = 0
         """The number of rows rebuilt because the user clicked and the state came from another release."""
+        self.short = 0
+        """The number of lists with fewer than `top` items."""
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return the input for ranking."""
@@ -188,6 +191,7 @@ class Recommender:
             self._needed(recent, session[answered]),
             sequences.padded(recent, self.release.own_needed),
             np.where(newest, of, -1),
+            indexes[answered],
             too_old,
             times_ms,
         )
@@ -237,43 +241,40 @@ class Recommender:
 
     def rank(self, applied: Applied) -> list[Recommendations]:
         """Return one list for each click of `applied`, in the same order."""
-        warm, number = applied.warm, self.release.number
-        indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
-        found = self.release.rank(
-            applied.hidden[warm].astype(np.float32),
-            self._top,
-            applied.excluded[warm],
-            applied.recent[warm],
-            own=applied.own[warm],
-            approximate=self._approximate,
-        )
-        indexes[warm] = found.indexes
-        for place in np.flatnonzero(~warm).tolist():
-            popular = self.availability.popular(applied.excluded[place], self._top)
-            indexes[place, : len(popular)] = popular
-        self._show(applied, indexes)
-        scores = iter(found.scores)
+        listed = self.listing.lists(applied)
+        self.short += int(np.count_nonzero(listed.indexes[:, -1] == NO_ITEM))
+        self.listing.compare(applied)
+        self._show(applied, listed)
+        return self._named(applied, listed)
+
+    def _named(self, applied: Applied, listed: Listed) -> list[Recommendations]:
+        number, counts = self.release.number, np.count_nonzero(listed.indexes != NO_ITEM, axis=1)
         return [
-            Recommendations(click, items, next(scores)[: len(items)], MODEL, number)
+            Recommendations(click, items[:count], scores[:count], MODEL, number)
             if is_warm
-            else Recommendations(click, items, _NO_SCORES, COLD, number)
-            for click, items, is_warm in zip(
-                applied.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
+            else Recommendations(click, items[:count], _NO_SCORES, COLD, number)
+            for click, items, scores, count, is_warm in zip(
+                applied.clicks.tolist(),
+                self.release.catalogue.ids(listed.indexes).tolist(),
+                listed.scores,
+                counts.tolist(),
+                applied.warm.tolist(),
+                strict=True,
             )
         ]
 
-    def _show(self, applied: Applied, indexes: Indexes) -> None:
+    def _show(self, applied: Applied, listed: Listed) -> None:
         """Note the lists that users see, for live quality and fatigue."""
         fatigue = self._states.fatigue
         if not self._quality and fatigue is None:
             return
         shown = applied.rows >= 0
-        rows, lists = applied.rows[shown], self._codes(indexes[shown])
+        rows = applied.rows[shown]
         if self._quality:
             cold = int(np.count_nonzero(shown & ~applied.warm))
-            self._quality.show(self.release.number, rows, lists, cold=cold)
+            self._quality.show(self.release.number, rows, self._codes(listed.judged[shown]), cold=cold)
         if fatigue is not None and len(rows):
-            fatigue.show(rows, lists, applied.times_ms[shown] // HOUR_MS)
+            fatigue.show(rows, self._codes(listed.indexes[shown]), applied.times_ms[shown] // HOUR_MS)
 
     def recommend(self, row: int) -> Recommendations:
         """Return the list for the user of `row` as of the user's last click, without changing the state.
@@ -290,7 +291,8 @@ class Recommender:
             np.zeros(1, np.intp),
             np.full(1, -1),
         )
-        return self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))[0]
+        applied = Applied(at, users.hidden, users.warm, excluded, needed, own, nobody, recent[:, 0])
+        return self._named(applied, self.listing.lists(applied))[0]
 
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.
@@ -384,10 +386,3 @@ class Recommender:
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
-
-
-def _id_lists(release: Release, indexes: Indexes) -> list[list[str]]:
-    lists: list[list[str]] = release.catalogue.ids(indexes).tolist()
-    for row in np.flatnonzero((indexes == NO_ITEM).any(axis=1)).tolist():
-        lists[row] = lists[row][: np.count_nonzero(indexes[row] != NO_ITEM)]
-    return lists

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
 from worker.core.lists import Lists
+from worker.core.placing import Asked, Part, ranked
 from worker.core.ranking import Indexes, ItemRows, ItemTable, OwnItems, TopK, top_k
 
 MAX_INPUTS_BYTES: Final = 1 << 28
@@ -47,7 +48,7 @@ class ServingTables:
     `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
-    them. Only `rank`, which uses scratch space, and `set_available`, which changes what `rank` returns, are
+    them. Only `rank`, which uses scratch space, and `adjust`, which changes what `rank` returns, are
     for one thread: the one that serves.
     """
 
@@ -118,23 +119,44 @@ class ServingTables:
         *,
         own: Indexes | None = None,
         approximate: bool = False,
+        parts: Sequence[Part] = (),
     ) -> TopK:
         """Return the `k` best items for each state `[B, S]`, except the items in its row of `excluded`.
 
         If `approximate`, some of them may be missing (`worker.core.lists`); the tables must have lists.
+        `parts`: the constraints of the rows (`worker.core.placing`), each row in one part; empty: none.
 
         `recent` `[B, recent_needed]`: the last clicks of each session, newest first; `NO_ITEM` stands for an
         unknown item or no click. `own` `[B, own_needed]`: the last clicks of each user, across sessions.
         Raises ValueError if `recent` or `own` is needed and missing.
         """
         hidden = self.hidden(states)
+        if any(part.constraint for part in parts):
+            lists = self.lists if approximate else None
+            return ranked(self._table, lists, Asked(hidden, excluded, recent, own), k, parts)
         if approximate and self.lists is not None:
             return self.lists.top_k(hidden, k, excluded, recent, own=own)
         return top_k(hidden, self._table, k, excluded, recent, own=own)
 
-    def set_available(self, items: Indexes, available: NDArray[np.bool_]) -> None:
-        """Make some different items available or not; `rank` ranks as if the others did not exist."""
-        changed = self._table.set_available(items, available)
+    def scores(self, states: Floats, recent: Indexes, own: Indexes) -> Floats:
+        """Return the scores of all items for each state, `[B, N]`, as if no item had been adjusted.
+
+        For the arguments see `rank`. This takes much longer than to rank.
+        """
+        hidden, table = self.hidden(states), self._table
+        vectors = table.vectors[: table.items]
+        if table.true_bias is None:
+            scores = table.rows(hidden) @ vectors.T
+        else:
+            scores = hidden @ vectors[:, :-1].T + table.true_bias[: table.items]
+        scores = scores[:, table.places(np.arange(table.items, dtype=np.int32))]
+        gains = table.gains(recent, own).without_padding()
+        np.add.at(scores, (gains.rows, gains.items), gains.gains)
+        return scores
+
+    def adjust(self, items: Indexes, change: Floats) -> None:
+        """Set by how much the scores of some different items change; -inf: as if they did not exist."""
+        changed = self._table.adjust(items, change)
         if self.lists is not None:
             self.lists.note(changed)
 

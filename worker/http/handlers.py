@@ -162,7 +162,7 @@ class ReadyHandler(Handler):
     async def get(self, *arguments: str) -> None:
         """Answer 200, or 503 with the reason."""
         reason, readiness = self._readiness.reason, self._readiness
-        text = reason or "; ".join(filter(None, ["ready", readiness.remark, readiness.remark_on_items]))
+        text = reason or "; ".join(filter(None, ["ready", readiness.remark, *readiness.remarks.values()]))
         if self._readiness.notice and "verbose" in self.request.query:
             text += f"\n{self._readiness.notice}"
         self.say(503 if reason else 200, text)

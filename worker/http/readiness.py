@@ -29,8 +29,8 @@ class Readiness:
         self._trouble = ""
         self.remark = ""
         """A remark to report while the worker is ready; empty if there is no remark."""
-        self.remark_on_items = ""
-        """A remark about the items, to report while the worker is ready; empty if there is no remark."""
+        self.remarks: dict[str, str] = {}
+        """More remarks to report while the worker is ready, such as those on items; empty: no remark."""
         self.notice = ""
         """Why the records yield no useful lists, for /readyz?verbose; empty if the lists are useful."""
         self._beaten = clock()

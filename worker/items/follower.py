@@ -1,21 +1,20 @@
-"""The follower of the items topic: reads all of it, then passes on every change."""
+"""The follower of a topic of items or rules: reads all of it, then passes on every change."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from worker.clock import Clock
-from worker.core.known_items import Change, KnownItems
 from worker.core.reasons import Reason
 from worker.errors import NotAllowed, Retriable, TopicError
 from worker.topics.clicks import Invalid
-from worker.topics.items import ItemReader
+from worker.topics.compacted import CompactedReader
 
 _POLL_MS: Final = 500
 _AGAIN_SECONDS: Final = 1.0
@@ -24,10 +23,26 @@ _CHANGES: Final = 1_000
 """Maximum number of changes in an event, so that the loop can stop between events."""
 
 
-class CaughtUp(NamedTuple):
+class Known(Protocol):
+    """All that a topic says."""
+
+    def put(self, changes: Iterable[Any], *, now_ms: int) -> object:
+        """Apply changes, in their order."""
+        ...
+
+    def changes(self) -> Iterator[Any]:
+        """Yield all that is known, as changes to put."""
+        ...
+
+
+K = TypeVar("K", bound=Known)
+C = TypeVar("C", bound=tuple[str, object])
+
+
+class CaughtUp(NamedTuple, Generic[K]):
     """Reported once: all records up to the end of the topic at the start were read."""
 
-    known: KnownItems
+    known: K
     """From here on, it belongs to the receiver."""
     seconds: float
     """The time that it took."""
@@ -35,10 +50,10 @@ class CaughtUp(NamedTuple):
     """The number of refused records, by reason."""
 
 
-class Changed(NamedTuple):
-    """Reported when records changed items, or were refused, after the follower had caught up."""
+class Changed(NamedTuple, Generic[C]):
+    """Reported when records changed something, or were refused, after the follower had caught up."""
 
-    changes: Sequence[Change]
+    changes: Sequence[C]
     bad: list[Invalid]
 
 
@@ -60,11 +75,11 @@ class Failed(NamedTuple):
     error: Exception
 
 
-Event = CaughtUp | Changed | Reading | Waits | Failed
+Event = CaughtUp[K] | Changed[C] | Reading | Waits | Failed
 
 
-class ItemFollower:
-    """Reads the items and turns them into events for the loop.
+class Follower(Generic[K, C]):
+    """Reads a topic and turns its records into events for the loop. `new` returns an empty `Known`.
 
     With `background`, a thread does this work after `start`; otherwise `take` does this work.
 
@@ -72,28 +87,31 @@ class ItemFollower:
     an old description that is not compacted yet must not come back into service.
     """
 
-    def __init__(self, reader: ItemReader, *, clock: Clock, background: bool = True) -> None:
+    def __init__(
+        self, reader: CompactedReader[C], new: Callable[[], K], *, clock: Clock, background: bool = True
+    ) -> None:
         self._reader = reader
+        self._new = new
         self._clock = clock
         self._background = background
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event[K, C]] = queue.SimpleQueue()
         self._again, self._closed = threading.Event(), threading.Event()
         self._open: ExitStack | None = None
         """The open connection; None while there is no connection."""
-        self._reading: KnownItems | None = None
-        """The items that were read since the topic was opened; None after they have caught up."""
+        self._reading: K | None = None
+        """All that was read since the topic was opened; None after they have caught up."""
         self._refused = Counter[Reason]()
         self._began = 0.0
         self._caught_up = False
-        """Whether the items have been handed over."""
+        """Whether all that is known has been handed over."""
         self._waits = ""
 
     def start(self) -> None:
-        """Start to follow the items."""
+        """Start to follow the topic."""
         if self._background:
-            threading.Thread(target=self._run, name="nextclick-items", daemon=True).start()
+            threading.Thread(target=self._run, name=f"nextclick-{self._reader.what}", daemon=True).start()
 
-    def take(self, timeout_seconds: float = 0.0) -> Event | None:
+    def take(self, timeout_seconds: float = 0.0) -> Event[K, C] | None:
         """Return the next event; None if no event arrives within `timeout_seconds`."""
         if not self._background:
             timeout_seconds = 0.0
@@ -162,7 +180,7 @@ class ItemFollower:
         if self._open is None:
             life = ExitStack()
             life.enter_context(self._reader.opened())
-            self._open, self._reading, self._began = life, KnownItems(), self._clock.steady()
+            self._open, self._reading, self._began = life, self._new(), self._clock.steady()
             self._refused = Counter()
         is_more = self._reading is None or self._reader.left()
         changes, bad = self._reader.read(timeout_ms=wait_ms if is_more else 0)
@@ -171,7 +189,7 @@ class ItemFollower:
         elif changes or bad:
             self._pass_on(changes, bad)
 
-    def _catch_up(self, reading: KnownItems, changes: Sequence[Change], bad: Sequence[Invalid]) -> None:
+    def _catch_up(self, reading: K, changes: Sequence[C], bad: Sequence[Invalid]) -> None:
         reading.put(changes, now_ms=self._clock.now_ms())
         self._refused.update(one.reason for one in bad)
         if left := self._reader.left():
@@ -185,12 +203,12 @@ class ItemFollower:
             self._caught_up = True
             self._events.put(CaughtUp(reading, self._clock.steady() - self._began, self._refused))
 
-    def _pass_on(self, changes: Iterable[Change], bad: list[Invalid]) -> None:
+    def _pass_on(self, changes: Iterable[C], bad: list[Invalid]) -> None:
         every = iter(changes)
         while some := [*islice(every, _CHANGES)]:
             self._events.put(Changed(some, []))
         if bad:
-            self._events.put(Changed((), bad))
+            self._events.put(Changed[C]((), bad))
 
     def _disconnect(self) -> None:
         life, self._open = self._open, None

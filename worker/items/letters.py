@@ -1,4 +1,4 @@
-"""The dead letters of the items topic, as part of a checkpoint.
+"""The dead letters of the topics of items and rules, as part of a checkpoint.
 
 Every worker reads every record, so every worker refuses a bad one, counts it and logs it. But only the worker
 that serves partition 0 of the clicks writes the dead letter. The others keep it for a while, because
@@ -57,7 +57,9 @@ class ItemLetters:
             self._waiting.append((self._steady(), one))
             self._waiting_bytes += size
         if dropped and self._writes:
-            log.warning("bad records of items without a dead letter: too many at once", count=dropped)
+            log.warning(
+                "bad records of items or rules without a dead letter: too many at once", count=dropped
+            )
 
     def due(self, *, writes: bool) -> bool:
         """Return whether there are letters to add to the open transaction.

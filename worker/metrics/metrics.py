@@ -27,6 +27,7 @@ from worker.http.registry import program_registry
 from worker.http.requests import OF_WORKER, HttpMetrics
 from worker.metrics.latency import ListLatency
 from worker.metrics.progress import Progress
+from worker.metrics.rules import RuleMetrics
 
 _RECOVERY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 300.0)
 _CHECKPOINT_BUCKETS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.5, 5.0, 15.0)
@@ -83,6 +84,7 @@ class Metrics:
         self._add_progress()
         self._add_releases()
         self._add_items()
+        self.rules = RuleMetrics(self.registry)
         self._add_states()
         self._add_recovery()
         self.http = HttpMetrics(self.registry, OF_WORKER)

@@ -2,9 +2,9 @@
 
 *Clicks*: the offsets begin at 0 again and no longer match the states. Only an operator knows whether the
 states are still valid, so the worker stops. *States*: the states in memory are written to the new topic.
-*Releases*, *items*: the new topic is read from its beginning; the releases in service keep serving, and what
-is known of items stays until a record changes it. The other topics are only written to, so nothing has to be
-done.
+*Releases*, *items*, *rules*: the new topic is read from its beginning; the releases in service keep serving,
+and what is known of items and rules stays until a record changes it. The other topics are only written to, so
+nothing has to be done.
 """
 
 from __future__ import annotations

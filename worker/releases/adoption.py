@@ -120,10 +120,11 @@ class Adoption:
             self._looked_at = min(end, states.end)
 
     def note(self) -> None:
-        """Update the metrics of rebuilt rows and of rows left to check."""
+        """Update the metrics of rebuilt rows, of rows left to check, and of short lists."""
         for recommender in self.serving.recommenders:
             self._metrics.rebuilt_by_click.inc(recommender.rebuilt)
-            recommender.rebuilt = 0
+            self._metrics.rules.short_lists.inc(recommender.short)
+            recommender.rebuilt = recommender.short = 0
         self._metrics.rebuild_left.set(self._states.end - self._looked_at)
 
     def _act(self, event: Event | None) -> None:

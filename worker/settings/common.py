@@ -114,6 +114,11 @@ class Topics(Section):
         "Topic that describes the items: availability, tags, validity. Empty: all items are available.",
         pattern=TOPIC + "|^$",
     )
+    rules: str = setting(
+        "",
+        "Topic of rules for lists. They name items by tags, so they need `topics.items`. Empty: no rules.",
+        pattern=TOPIC + "|^$",
+    )
 
     @model_validator(mode="after")
     def _differ(self) -> Self:

@@ -14,8 +14,8 @@ from worker.core.known_items import Change, Item
 from worker.core.ranking import NO_ITEM
 from worker.core.reasons import Reason
 from worker.kafka.interface import Connection, Record
+from worker.topics.compacted import decoded
 from worker.topics.findings import Finding
-from worker.topics.items import decoded
 from worker.topics.sample import last_records
 
 _COMPARED: Final = 200_000

@@ -60,9 +60,11 @@ def needs(
     state: str,
     quality: str,
     items: str = "",
+    rules: str = "",
 ) -> list[Need]:
-    """Return the topics that a worker needs, the clicks topic first; `items` may be empty."""
+    """Return the topics that a worker needs, the clicks topic first; `items` and `rules` may be empty."""
     described = Need(items, ("READ",), partitions=1, settings=DESCRIBED, why="read items", owned=False)
+    ruled = Need(rules, ("READ",), partitions=1, settings=COMPACTED, why="read rules", owned=False)
     return [
         Need(clicks, ("READ",), partitions=1, why="read clicks"),
         Need(recommendations, ("WRITE",), why="publish lists"),
@@ -71,6 +73,7 @@ def needs(
         Need(state, ("READ", "WRITE"), settings=COMPACTED, why="recover states, save them"),
         Need(quality, ("WRITE",), partitions=1, settings=REPORTED, why="report live quality"),
         *([described] if items else []),
+        *([ruled] if rules else []),
     ]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core import id_table
+from worker.core import catalogue, id_table
+from worker.core.catalogue import Catalogue
 from worker.core.id_table import NOWHERE, IdTable
 
 
@@ -21,6 +23,27 @@ def test_it_is_a_dictionary(added: list[str], asked: list[str]) -> None:
     assert len(table) == len(expected)
     assert [table.find(one) for one in asked] == [expected.get(one, NOWHERE) for one in asked]
     assert [table.id(place) for place in expected.values()] == [*expected]
+
+
+@given(st.lists(st.text(max_size=3)), st.lists(st.text(min_size=1, max_size=3), unique=True))
+def test_many_ids_are_found_at_once(added: list[str], asked: list[str]) -> None:
+    """At the same places."""
+    table, known = IdTable(), [one for one in asked if one.isprintable()]
+    for one in added:
+        table.add(one)
+
+    assert Catalogue(known).places(table).tolist() == [table.find(one) for one in known]
+
+
+def test_many_ids_are_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same hash as others, with longer and shorter ones, and some at a time."""
+    monkeypatch.setattr(id_table, "_HASH", 3)
+    monkeypatch.setattr(catalogue, "_DECODED", 7)
+    table, names = IdTable(), [f"item-{number}" for number in range(60)]
+    for one in names[::2]:
+        table.add(one)
+
+    assert Catalogue(names).places(table).tolist() == [table.find(one) for one in names]
 
 
 def test_it_grows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,33 @@ def test_the_last_tags_stand(puts: list[tuple[int, list[str]]]) -> None:
         assert [tags.of(one) for one in range(len(expected))] == expected
         used = sum(map(len, expected))
         assert len(tags._pool) <= max(used + 3, 2 * used) + len(some)
+
+
+@given(st.lists(texts, max_size=5), st.lists(st.integers(-1, 4), max_size=8))
+def test_the_tags_of_many_items_are_those_of_each(every: list[list[str]], places: list[int]) -> None:
+    """In their order; a negative place has none."""
+    tags = Tags()
+    for place, some in enumerate(every):
+        tags.put(place, some)
+    asked = [place for place in places if place < len(every)]
+
+    owners, numbers = tags.of_all(np.array(asked, np.int32))
+
+    found = [[tags.names[one] for one in numbers[owners == at].tolist()] for at in range(len(asked))]
+    assert found == [every[place] if place >= 0 else [] for place in asked]
+
+
+def test_what_changes_is_said() -> None:
+    """An item without tags that gets none has not changed."""
+    tags = Tags()
+
+    assert [tags.put(0, some) for some in ([], ["a"], ["a"], ["a", "b"], [])] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_the_same_tag_has_one_id() -> None:

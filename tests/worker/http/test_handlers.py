@@ -52,7 +52,7 @@ def test_a_worker_is_ready_when_there_is_no_reason_against_it(server: Server) ->
     assert (plain[0], plain[2]) == (200, "ready\n")
     assert server.get("/readyz")[::2] == (200, "ready; release 2 was refused\n")
 
-    server.readiness.remark_on_items = "the items are not up to date"
+    server.readiness.remarks["items"] = "the items are not up to date"
 
     assert server.get("/readyz")[2] == "ready; release 2 was refused; the items are not up to date\n"
 

@@ -10,16 +10,18 @@ import pytest
 
 from worker.clock import Clock
 from worker.core.item_record import ItemDecoder
-from worker.core.known_items import Item
+from worker.core.known_items import Change, Item, KnownItems
 from worker.core.reasons import Reason
 from worker.errors import NotAllowed
-from worker.items.follower import CaughtUp, Changed, Event, Failed, ItemFollower, Reading, Waits
+from worker.items.follower import CaughtUp, Changed, Event, Failed, Follower, Reading, Waits
 from worker.kafka import history
 from worker.kafka.memory import MemoryCluster, MemoryConnection, Right
-from worker.topics.items import ItemReader
+from worker.topics.compacted import CompactedReader
 
 TOPIC: Final = "items"
 SOLD_OUT: Final = b'{"available": false}'
+ItemFollower = Follower[KnownItems, Change]
+
 PATIENCE_SECONDS: Final = 30.0
 
 
@@ -41,13 +43,15 @@ def connection(cluster: MemoryCluster) -> MemoryConnection:
 def follower(cluster: MemoryCluster, connection: MemoryConnection) -> Iterator[ItemFollower]:
     """One that reads when it is asked."""
     clock = Clock(wall=cluster.wall, steady=cluster.steady)
-    found = ItemFollower(ItemReader(connection, ItemDecoder(), topic=TOPIC), clock=clock, background=False)
+    found = Follower(
+        CompactedReader(connection, ItemDecoder(), topic=TOPIC), KnownItems, clock=clock, background=False
+    )
     found.start()
     yield found
     found.close()
 
 
-def events(follower: ItemFollower) -> list[Event]:
+def events(follower: ItemFollower) -> list[Event[KnownItems, Change]]:
     """All that there is to take."""
     return list(iter(follower.take, None))
 
@@ -170,8 +174,8 @@ def test_a_bug_is_handed_over(cluster: MemoryCluster) -> None:
         raise ZeroDivisionError
 
     put(cluster, "lamp")
-    reader = ItemReader(cluster.connect(), ItemDecoder(parse=parse), topic=TOPIC)
-    (failed,) = events(ItemFollower(reader, clock=Clock(), background=False))
+    reader = CompactedReader(cluster.connect(), ItemDecoder(parse=parse), topic=TOPIC)
+    (failed,) = events(Follower(reader, KnownItems, clock=Clock(), background=False))
 
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, ZeroDivisionError)
@@ -180,7 +184,9 @@ def test_a_bug_is_handed_over(cluster: MemoryCluster) -> None:
 def test_the_thread_does_the_same(cluster: MemoryCluster) -> None:
     """Until it is closed."""
     put(cluster, "lamp")
-    follower = ItemFollower(ItemReader(cluster.connect(), ItemDecoder(), topic=TOPIC), clock=Clock())
+    follower = Follower(
+        CompactedReader(cluster.connect(), ItemDecoder(), topic=TOPIC), KnownItems, clock=Clock()
+    )
     follower.start()
     first = follower.take(PATIENCE_SECONDS)
     put(cluster, "rug")

@@ -181,10 +181,10 @@ def test_a_worker_is_ready_when_it_has_read_all_items(
         describe(desk, f"item-{number}", SOLD_OUT)
     worker = desk.new()
     loop, said = worker.worker.loop, list[str]()
-    assert loop._items is not None
+    (items,) = loop._followed
     loop._await(loop._adoption)
-    loop._items.start()
-    while not loop._items.wait(0):
+    items.start()
+    while not items.wait(0):
         said.append(worker.reason)
 
     assert said == [f"reading the items: {left} records are left" for left in (5, 3, 1)]
@@ -226,7 +226,7 @@ def test_while_the_items_cannot_be_read_what_is_known_stands(logged: list[EventD
     desk.cluster.restrict(worker.connection, [one for one in every if one.name != "items"])
     desk.advance(2 * LOOK_SECONDS)
     describe(desk, "item-4", SOLD_OUT)
-    items, remark, reason = shown(desk), worker.process.readiness.remark_on_items, worker.reason
+    items, remark, reason = shown(desk), worker.process.readiness.remarks["items"], worker.reason
     desk.cluster.restrict(worker.connection, every)
     desk.step(5)
 
@@ -234,7 +234,7 @@ def test_while_the_items_cannot_be_read_what_is_known_stands(logged: list[EventD
     assert reason == ""
     assert remark.startswith("the items are not up to date: ")
     assert "item-4" not in shown(desk)
-    assert worker.process.readiness.remark_on_items == ""
+    assert worker.process.readiness.remarks == {"items": ""}
     assert [one for one in logged if one["event"] == "the items are not up to date"]
 
 

@@ -151,10 +151,10 @@ def test_a_counter_is_0_for_every_value_of_its_label_from_the_start(name: str) -
 
 
 def test_every_counter_with_labels_has_series_from_the_start() -> None:
-    """All but those of live quality, whose label is the release."""
+    """All but those of live quality, whose label is the release, and of rules, whose label is the name."""
     bare = {one.name for one in exported() if one.type == "counter" and not one.samples}
 
-    assert all(name.startswith("nextclick_quality_") for name in bare)
+    assert all(name.startswith(("nextclick_quality_", "nextclick_rule_lists_changed")) for name in bare)
 
 
 def test_every_metric_can_be_scraped_and_says_what_it_is() -> None:

@@ -1,7 +1,8 @@
-"""The topic of items: compacted, keyed by item id. Applications write it; every worker reads all of it.
+"""The topics of items and of rules: compacted, keyed by item id or name. Applications write them.
 
-A record describes one item (`worker.core.item_record`); a record without a value says that the item is gone.
-All records of an item must be in one partition, as Kafka's default partitioners see to.
+Every worker reads all of them. A record describes one item (`worker.core.item_record`), or one rule
+(`worker.core.rule_record`); a record without a value says that it is gone. All records with the same key must
+be in one partition, as Kafka's default partitioners see to.
 """
 
 from __future__ import annotations
@@ -9,38 +10,60 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-from worker.core.item_record import ItemDecoder
-from worker.core.known_items import Change
-from worker.core.reasons import Reason
+from worker.core.paths import Headers
+from worker.core.reasons import BadRecord, Reason
 from worker.errors import RegistryAway
 from worker.kafka import history
 from worker.kafka.interface import Connection, Record, TopicPartition
 from worker.topics.clicks import Invalid
 
+F_co = TypeVar("F_co", covariant=True)
+C = TypeVar("C", bound=tuple[str, object])
+"""A change: a key, and what it stands for; None: it is gone."""
 
-class Batch(NamedTuple):
-    """Some records: the descriptions of items, in their order, and the records that are refused."""
 
-    changes: list[Change]
+class Decoder(Protocol[F_co]):
+    """A decoder of records."""
+
+    def decode(self, value: bytes | None, key: bytes | None, headers: Headers = ()) -> F_co:
+        """Return the change in a record, or why it is refused. Bad bytes never raise an error."""
+        ...
+
+
+class Batch(NamedTuple, Generic[C]):
+    """Some records: the changes, in their order, and the records that are refused."""
+
+    changes: list[C]
     bad: list[Invalid]
 
 
-def decoded(record: Record, decoder: ItemDecoder) -> Change | Reason:
-    """Return the description in a record, or the reason of a bad record. Raises the errors of `parse`."""
+def decoded(record: Record, decoder: Decoder[F_co]) -> F_co | Reason:
+    """Return what `decoder` finds in a record. Raises the errors of its `parse`."""
     if record.unreadable is not None:
         return Reason.UNREADABLE
     return decoder.decode(record.value, record.key, record.headers)
 
 
-class ItemReader:
-    """Follows all partitions of the topic from their beginning. It has no consumer group."""
+class CompactedReader(Generic[C]):
+    """Follows all partitions of a topic from their beginning. It has no consumer group.
 
-    def __init__(self, connection: Connection, decoder: ItemDecoder, *, topic: str) -> None:
+    `what`: what the topic describes, for messages.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        decoder: Decoder[C | Reason | BadRecord],
+        *,
+        topic: str,
+        what: str = "items",
+    ) -> None:
         self._connection = connection
         self._decoder = decoder
         self.topic = topic
+        self.what = what
         self._partitions: set[int] = set()
         self._ends: dict[TopicPartition, int] = {}
         """The ends that the partitions had when they were opened, unless they have been reached."""
@@ -55,7 +78,7 @@ class ItemReader:
         """
         self._partitions, self._polled = set(), deque()
         with self._errors():
-            reader = self._reader = self._connection.reader("nextclick-items", fetch=history.FETCH)
+            reader = self._reader = self._connection.reader(f"nextclick-{self.what}", fetch=history.FETCH)
         with closing(reader):
             with self._errors():
                 self._assign()
@@ -65,7 +88,7 @@ class ItemReader:
                 self._ends = reader.ends(every)
             yield self
 
-    def read(self, *, timeout_ms: int = 0) -> Batch:
+    def read(self, *, timeout_ms: int = 0) -> Batch[C]:
         """Return the next records, waiting up to `timeout_ms` for the first.
 
         Raises KafkaAway, NotAllowed, TopicError, and RegistryAway, RegistryRefused if a schema is needed to
@@ -76,7 +99,7 @@ class ItemReader:
                 self._assign()
                 polled = self._reader.poll(timeout_ms)
             self._polled.extend(record for records in polled.values() for record in records)
-        batch = Batch([], [])
+        batch = Batch[C]([], [])
         while self._polled:
             record = self._polled[0]
             try:
@@ -88,6 +111,8 @@ class ItemReader:
             self._polled.popleft()
             if isinstance(found, Reason):
                 batch.bad.append(Invalid(record, found))
+            elif isinstance(found, BadRecord):
+                batch.bad.append(Invalid(record, found.reason, found.why))
             else:
                 batch.changes.append(found)
         return batch
@@ -110,4 +135,4 @@ class ItemReader:
             self._reader.assign([TopicPartition(self.topic, one) for one in sorted(self._partitions)])
 
     def _errors(self) -> AbstractContextManager[None]:
-        return self._connection.errors(f"read the items topic {self.topic}")
+        return self._connection.errors(f"read the {self.what} topic {self.topic}")

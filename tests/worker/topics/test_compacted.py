@@ -8,11 +8,11 @@ from typing import Any, Final
 import pytest
 
 from worker.core.item_record import ItemDecoder
-from worker.core.known_items import Item
+from worker.core.known_items import Change, Item
 from worker.core.reasons import Reason
 from worker.errors import KafkaAway, NotAllowed, RegistryAway, TopicError
 from worker.kafka.memory import MemoryCluster
-from worker.topics.items import Batch, ItemReader
+from worker.topics.compacted import Batch, CompactedReader
 
 TOPIC: Final = "items"
 SOLD_OUT: Final = b'{"available": false}'
@@ -27,9 +27,9 @@ def cluster() -> MemoryCluster:
 
 
 @pytest.fixture
-def reader(cluster: MemoryCluster) -> Iterator[ItemReader]:
+def reader(cluster: MemoryCluster) -> Iterator[CompactedReader[Change]]:
     """One that is open."""
-    with ItemReader(cluster.connect(), ItemDecoder(), topic=TOPIC).opened() as found:
+    with CompactedReader(cluster.connect(), ItemDecoder(), topic=TOPIC).opened() as found:
         yield found
 
 
@@ -38,7 +38,7 @@ def test_all_partitions_are_read_from_their_beginning(cluster: MemoryCluster) ->
     cluster.produce(TOPIC, SOLD_OUT, key=b"lamp")
     cluster.produce(TOPIC, b"garbage", key=b"rug", partition=1)
     cluster.produce(TOPIC, None, key=b"sofa", partition=1)
-    with ItemReader(cluster.connect(), ItemDecoder(), topic=TOPIC).opened() as reader:
+    with CompactedReader(cluster.connect(), ItemDecoder(), topic=TOPIC).opened() as reader:
         left = reader.left()
         changes, bad = reader.read()
         after = reader.left()
@@ -52,7 +52,7 @@ def test_all_partitions_are_read_from_their_beginning(cluster: MemoryCluster) ->
         assert reader.read() == Batch([], [])
 
 
-def test_what_nobody_can_decode_is_refused(cluster: MemoryCluster, reader: ItemReader) -> None:
+def test_what_nobody_can_decode_is_refused(cluster: MemoryCluster, reader: CompactedReader[Change]) -> None:
     """As a range; what comes after it is read."""
     cluster.produce_unreadable(TOPIC, offsets=3)
     cluster.produce(TOPIC, SOLD_OUT, key=b"lamp")
@@ -63,7 +63,7 @@ def test_what_nobody_can_decode_is_refused(cluster: MemoryCluster, reader: ItemR
     assert [one.reason for one in bad] == [Reason.UNREADABLE]
 
 
-def test_new_partitions_are_read_too(cluster: MemoryCluster, reader: ItemReader) -> None:
+def test_new_partitions_are_read_too(cluster: MemoryCluster, reader: CompactedReader[Change]) -> None:
     """From their beginning."""
     cluster.add_partitions(TOPIC, 3)
     cluster.produce(TOPIC, SOLD_OUT, key=b"lamp", partition=2)
@@ -73,13 +73,15 @@ def test_new_partitions_are_read_too(cluster: MemoryCluster, reader: ItemReader)
 
 def test_a_topic_that_is_missing_is_an_error(cluster: MemoryCluster) -> None:
     """As is one that nobody may see, or a broker that is away."""
-    missing, there = (ItemReader(cluster.connect(), ItemDecoder(), topic=one) for one in ("nothing", TOPIC))
+    missing, there = (
+        CompactedReader(cluster.connect(), ItemDecoder(), topic=one) for one in ("nothing", TOPIC)
+    )
     hidden = cluster.connect()
     cluster.restrict(hidden, [])
 
     with pytest.raises(TopicError, match="topic nothing does not exist"), missing.opened():
         pass
-    with pytest.raises(NotAllowed), ItemReader(hidden, ItemDecoder(), topic=TOPIC).opened():
+    with pytest.raises(NotAllowed), CompactedReader(hidden, ItemDecoder(), topic=TOPIC).opened():
         pass
     cluster.down()
     with pytest.raises(KafkaAway, match="read the items topic items"), there.opened():
@@ -97,7 +99,7 @@ def test_no_record_is_lost_while_a_schema_is_away(cluster: MemoryCluster) -> Non
 
     for value in (b"1", b"2", b"3", b"4"):
         cluster.produce(TOPIC, value, key=b"lamp")
-    with ItemReader(cluster.connect(), ItemDecoder(parse=parse), topic=TOPIC).opened() as reader:
+    with CompactedReader(cluster.connect(), ItemDecoder(parse=parse), topic=TOPIC).opened() as reader:
         first = reader.read()
         with pytest.raises(RegistryAway):
             reader.read()
