@@ -42,6 +42,10 @@ class Availability:
         changed = np.flatnonzero(available != self._available).astype(np.int32)
         self._set(changed, available[changed])
 
+    def available(self, indexes: Indexes) -> NDArray[np.bool_]:
+        """Return a mask of the items that are available."""
+        return self._available[indexes]
+
     def popular(self, excluded: Indexes, top: int) -> Indexes:
         """Return the `top` most popular items that are available and not among `excluded`, best first."""
         return self._popular[~np.isin(self._popular, excluded)][:top]

@@ -143,6 +143,15 @@ class KnownItems:
         place = self._ids.find(item_id)
         return [] if place == NOWHERE else self._tags.of(place)
 
+    def tagged(self, tag: str) -> list[str]:
+        """Return the items with a tag."""
+        return [*map(self._ids.id, self._tags.places(tag).tolist())]
+
+    @property
+    def tag_changes(self) -> int:
+        """The number of times that an item's tags changed: until it grows, `tagged` returns the same."""
+        return self._tags.changes
+
     def _put(self, item_id: str, item: Item | None) -> bool:
         """Store a description; return whether the item's availability changed."""
         place = self._ids.add(item_id)

@@ -229,24 +229,31 @@ class ItemTable:
     def gains(self, recent: Indexes, own: Indexes) -> Gains:
         """Return all that the clicks `recent` `[B, recent_needed]` and `own` `[B, own_needed]` add to scores.
 
-        Both have the latest click first. A row may have an item several times; the gains are to be added in
-        their order.
+        Both have the latest click first. Several gains of an item in a row are to be added in their order.
         """
-        found = list[Gains]()
+        found = [_NO_GAINS, *self.named_gains(recent, own).values()]
+        return Gains(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def named_gains(self, recent: Indexes, own: Indexes) -> dict[str, Gains]:
+        """Return the gains by the term of the score that they belong to."""
+        found = dict[str, Gains]()
         if self._transitions is not None:
-            found.append(_row_gains(self._transitions, recent[:, :1], _ONCE))
+            found["transition"] = _row_gains(self._transitions, recent[:, :1], _ONCE)
         if self._co_occurrences is not None:
             decay = self._co_occurrence_decay
-            found.append(_row_gains(self._co_occurrences, recent[:, : len(decay)], decay))
+            found["co_occurrence"] = _row_gains(self._co_occurrences, recent[:, : len(decay)], decay)
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             rows, lags = np.nonzero(clicked != NO_ITEM)
-            found.append(Gains(rows, clicked[rows, lags], self._repeat_bias[lags]))
+            found["repeat"] = Gains(rows, clicked[rows, lags], self._repeat_bias[lags])
         if self.own_needed:
-            found.append(own_gains(own, self._own_items))
-        if not found:
-            return _NO_GAINS
-        return Gains(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+            found["own_items"] = own_gains(own, self._own_items)
+        return found
+
+    def bias(self, places: Indexes) -> Floats:
+        """Return the biases at `places`, 0 without biases; those of unavailable items are true, too."""
+        bias = self._vectors[:, -1] if self._true_bias is None else self._true_bias
+        return bias[places] if self._has_bias else np.zeros(len(places), np.float32)
 
 
 class ChangedRows(NamedTuple):

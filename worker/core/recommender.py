@@ -17,7 +17,7 @@ from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
-from worker.core.ranking import NO_ITEM, Indexes
+from worker.core.ranking import NO_ITEM, Indexes, TopK
 from worker.core.release import Release
 from worker.core.slabs import Rows
 from worker.core.states import States, UserStates
@@ -180,14 +180,7 @@ class Recommender:
         """Return one list for each click of `applied`, in the same order."""
         warm, number = applied.warm, self.release.number
         indexes = np.full((len(warm), self._top), NO_ITEM, np.int32)
-        found = self.release.rank(
-            applied.hidden[warm].astype(np.float32),
-            self._top,
-            applied.excluded[warm],
-            applied.recent[warm],
-            own=applied.own[warm],
-            approximate=self._approximate,
-        )
+        found = self.top_k(applied, warm, self._top)
         indexes[warm] = found.indexes
         for place in np.flatnonzero(~warm).tolist():
             popular = self.availability.popular(applied.excluded[place], self._top)
@@ -206,21 +199,47 @@ class Recommender:
             )
         ]
 
+    def top_k(self, applied: Applied, at: Flags | slice, top: int) -> TopK:
+        """Return the `top` best items by the network for the clicks `at` in `applied`."""
+        return self.release.rank(
+            applied.hidden[at].astype(np.float32),
+            top,
+            applied.excluded[at],
+            applied.recent[at],
+            own=applied.own[at],
+            approximate=self._approximate,
+        )
+
+    def current(self, rows: Rows) -> Applied:
+        """Return the input for ranking of the users of `rows`, which may have duplicates, as they are now.
+
+        No state changes. The result has no `clicks`: nothing that is ranked from it is judged.
+        """
+        users = self._read(rows)
+        self._rebuild(users)
+        recent = self._indexes(users.ring.latest(self._lags))
+        return Applied(
+            np.arange(len(rows)),
+            users.hidden,
+            users.warm,
+            recent[:, : self._exclude],
+            self._needed(recent, users.session),
+            sequences.padded(recent, self.release.own_needed),
+            np.full(len(rows), -1),
+        )
+
     def recommend(self, row: int) -> Recommendations:
         """Return the current list for the user of `row`, without changing the state.
 
         The `click` of the result is meaningless.
         """
-        users = self._read(np.array([row]))
-        self._rebuild(users)
-        recent = self._indexes(users.ring.latest(self._lags))
-        excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
-        own, at, nobody = (
-            sequences.padded(recent, self.release.own_needed),
-            np.zeros(1, np.intp),
-            np.full(1, -1),
-        )
-        return self.rank(Applied(at, users.hidden, users.warm, excluded, needed, own, nobody))[0]
+        return self.rank(self.current(np.array([row])))[0]
+
+    def expired(self, rows: Rows, now_ms: int) -> Flags:
+        """Return a mask of the `rows` whose users would start afresh with a click now (`user_ttl_ms`)."""
+        if not self._ttl_ms:
+            return np.zeros(len(rows), np.bool_)
+        return self._states.read_column("timestamp_ms", rows) < now_ms - self._ttl_ms
 
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.

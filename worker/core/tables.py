@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core import scoring
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
 from worker.core.lists import Lists
@@ -47,8 +48,8 @@ class ServingTables:
     `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
-    them. Only `rank`, which uses scratch space, and `set_available`, which changes what `rank` returns, are
-    for one thread: the one that serves.
+    them. Only `rank`, which uses scratch space, `similarities`, and `set_available`, which changes what they
+    return, are for one thread: the one that serves.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class ServingTables:
         )
         self.lists = Lists(self._table, margin=list_margin) if "lists" in tensors else None
         """The lists of items, for approximate ranking."""
+        self._lengths: Floats | None = None
+        """By place: the lengths of the item vectors, once they were needed."""
         self.items = len(self._embedding)
         self.popular = popular
         self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
@@ -131,6 +134,33 @@ class ServingTables:
         if approximate and self.lists is not None:
             return self.lists.top_k(hidden, k, excluded, recent, own=own)
         return top_k(hidden, self._table, k, excluded, recent, own=own)
+
+    def rank_among(
+        self,
+        items: Indexes,
+        states: Floats,
+        k: int,
+        *,
+        excluded: Indexes | None = None,
+        recent: Indexes | None = None,
+        own: Indexes | None = None,
+    ) -> TopK:
+        """Return the `k` best of some different `items`, ascending, for each state, exactly; see `rank`."""
+        hidden, table = self.hidden(states), self._table
+        return scoring.top_k_among(items, hidden, table, k, excluded=excluded, recent=recent, own=own)
+
+    def parts(self, state: Floats, recent: Indexes, own: Indexes) -> dict[str, Floats]:
+        """Return the terms of the scores of all items for one state `[1, S]`, by name, `[N]` each.
+
+        Their sum is what `rank` compares, except for unavailable items, which have their terms, too.
+        """
+        return scoring.parts(self.hidden(state), self._table, recent, own)
+
+    def similarities(self, item: int) -> Floats:
+        """Return the cosines of the vector of an item with those of all items, `[N]`; -inf: unavailable."""
+        if self._lengths is None:
+            self._lengths = scoring.lengths(self._table, self._hidden_size)
+        return scoring.similarities(item, self._table, self._lengths, self._hidden_size)
 
     def set_available(self, items: Indexes, available: NDArray[np.bool_]) -> None:
         """Make some different items available or not; `rank` ranks as if the others did not exist."""

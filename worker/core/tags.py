@@ -5,6 +5,8 @@
 >>> tags.put(1, ["category:shoes"])
 >>> tags.of(0), tags.ids(1)
 (['category:shoes', 'brand:acme'], [0])
+>>> tags.places("category:shoes").tolist(), tags.places("brand:acme").tolist()
+([0, 1], [0])
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 _WASTE: Final = 1 << 16
 """256 KiB."""
@@ -32,6 +37,8 @@ class Tags:
         self._starts, self._counts = array("I"), array("B")
         """By place: where the item's ids begin in the pool, and their number."""
         self._unused = 0
+        self.changes = 0
+        """The number of times that an item's tags changed."""
 
     def put(self, place: int, tags: Sequence[str]) -> None:
         """Set the tags, at most 255, of the item at `place`, which is at most one more than the last."""
@@ -41,6 +48,7 @@ class Tags:
             self._counts.append(0)
         elif ids == self.ids(place):
             return
+        self.changes += 1
         self._unused += self._counts[place]
         self._starts[place], self._counts[place] = len(self._pool), len(ids)
         self._pool.extend(ids)
@@ -55,6 +63,20 @@ class Tags:
     def of(self, place: int) -> list[str]:
         """Return the tags of the item at `place`, in their order."""
         return [*map(self._names.__getitem__, self.ids(place))]
+
+    def places(self, tag: str) -> NDArray[np.int64]:
+        """Return the places of the items with a tag, ascending. Takes a millisecond per million tags."""
+        number = self._ids.get(tag)
+        if number is None:
+            return np.empty(0, np.int64)
+        starts, counts = np.frombuffer(self._starts, np.uint32), np.frombuffer(self._counts, np.uint8)
+        tagged = np.flatnonzero(counts)
+        tagged = tagged[np.argsort(starts[tagged])]
+        hits = np.flatnonzero(np.frombuffer(self._pool, np.int32) == number)
+        # Integers after the last of an item, and before the next item's, are not in use.
+        found = np.searchsorted(starts[tagged], hits, side="right") - 1
+        hits, found = hits[found >= 0], tagged[found[found >= 0]]
+        return np.unique(found[hits < starts[found].astype(np.int64) + counts[found]])
 
     def _id(self, tag: str) -> int:
         number = self._ids.setdefault(tag, len(self._names))
