@@ -34,7 +34,7 @@ _NO_ITEMS: Final = np.empty(0, np.int32)
 
 
 class Query(NamedTuple):
-    """What a request asks for: `k` items, none of the ids `exclude`.
+    """A request for a list of `k` items, none of the ids `exclude`.
 
     `only`: tags of which an item must have one; empty: any item. `without`: tags of which it may have none.
     """

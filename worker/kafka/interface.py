@@ -186,9 +186,12 @@ class GroupMember(Protocol):
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
         """Return the next records, grouped by partition and in order within each.
 
-        The list is empty if none arrive within `timeout_ms`.
+        The list is empty if none arrive within `timeout_ms`, or before `wake`.
         """
         ...
+
+    def wake(self) -> None:
+        """End the wait of `poll`, or of the next one. May be called by any thread, at any time."""
 
     def assigned(self) -> set[int]:
         """Return the partitions that the group assigned to this member."""
@@ -286,6 +289,8 @@ class Member:
     host: str
     member_id: str
     partitions: frozenset[int]
+    address: str = ""
+    """The text that the member was created with, for the other members; empty if there is none."""
 
 
 class Admin(Protocol):
@@ -365,8 +370,12 @@ class Connection(Protocol):
         heartbeat_interval_ms: int,
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
+        address: str = "",
     ) -> GroupMember:
-        """Return a member, not yet joined, of a group that shares the partitions of `topic`."""
+        """Return a member, not yet joined, of a group that shares the partitions of `topic`.
+
+        `address`: a text that all can read who may describe the group (`Admin.members`).
+        """
         ...
 
     def transactions(
