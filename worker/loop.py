@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from worker.answers import Answers
 from worker.checkpoint import Checkpoint
 from worker.errors import (
     CheckpointFailed,
@@ -64,6 +65,7 @@ class Loop:
         table: PartitionTable,
         recovery: Recovery,
         walk: Walk,
+        answers: Answers,
         checkpoint: Checkpoint,
         observer: Observer,
         pace: Pace,
@@ -84,6 +86,7 @@ class Loop:
         self._table = table
         self._recovery = recovery
         self._walk = walk
+        self._answers = answers
         self._checkpoint = checkpoint
         self._observer = observer
         self._pace = pace
@@ -123,6 +126,7 @@ class Loop:
             if self._items is not None:
                 self._items.apply()
             self._serve(records)
+            self._answers.answer()
             self._rebuild(len(records))
             self._recover()
             self._checkpoint.flush_due()
@@ -130,6 +134,8 @@ class Loop:
                 self._checkpoint.commit(COMMIT_SECONDS)
             self._table.tidy()
             self._observer.look()
+            # Also after a commit, which may have taken long.
+            self._answers.answer()
         except (Retriable, TopicError) as error:
             self._start_over(self._topics.cause(error))
         except StateRefused:

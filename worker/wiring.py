@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.answers import Answers
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.config import Settings
@@ -151,7 +152,7 @@ class _Wiring:
             steady=clock.steady,
             waiting=process.readiness.waiting,
             count=metrics.observe_failure,
-            rival=self._rival,
+            rival=lambda: self._identity().rival(self._member.ids),
         )
         follower = self._new_follower()
         table = PartitionTable(self._states, self._quality, follower, steady=clock.steady)
@@ -220,9 +221,18 @@ class _Wiring:
             partitions=lambda: self._topics.partitions(self._settings.topics.clicks),
             metrics=self._metrics,
             readiness=process.readiness,
-            questions=process.questions,
             clock=self._clock,
         )
+        answers = Answers(
+            process.questions,
+            self._states,
+            table,
+            self._adoption,
+            items=self._items,
+            partitions=lambda: self._topics.partitions(self._settings.topics.clicks),
+            clock=self._clock,
+        )
+        process.questions.wake = self._member.wake
         return Loop(
             member=self._member,
             transactions=self._transactions,
@@ -231,6 +241,7 @@ class _Wiring:
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
+            answers=answers,
             checkpoint=checkpoint,
             observer=observer,
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),
@@ -238,7 +249,7 @@ class _Wiring:
             topics=self._topics,
             created_again=created_again,
             look_up_schema=self._look_up_schema,
-            claim_identity=self._claim_identity,
+            claim_identity=lambda: self._identity().claim(),
             metrics=self._metrics,
             readiness=process.readiness,
             stop=process.stop,
@@ -253,15 +264,6 @@ class _Wiring:
         topics = self._settings.topics
         return TopicIds(self._topics.id(topics.clicks), self._topics.id(topics.releases))
 
-    def _claim_identity(self) -> None:
-        """Wait until no other group member has this worker's name. Raises SharedIdentity, StopNow."""
-        if not self._settings.static_membership:
-            self._identity().claim()
-
-    def _rival(self) -> str:
-        """Return where another worker has this worker's name; empty if there is none."""
-        return self._identity().rival(self._member.ids)
-
     def _identity(self) -> Identity:
         settings, process = self._settings, self._process
         return Identity(
@@ -269,6 +271,7 @@ class _Wiring:
             group=settings.group,
             topic=settings.topics.clicks,
             client_id=settings.transactional_id,
+            static=settings.static_membership,
             session_seconds=settings.kafka.session_timeout_ms / 1_000,
             readiness=process.readiness,
             stop=process.stop,
@@ -328,6 +331,7 @@ class _Wiring:
             heartbeat_interval_ms=kafka.heartbeat_interval_ms,
             fetch_max_wait_ms=kafka.fetch_max_wait_ms,
             static_member=settings.worker_id if settings.static_membership else None,
+            address=settings.http.advertised,
         )
 
     def _new_follower(self) -> StateFollower:

@@ -37,12 +37,14 @@ class Query(NamedTuple):
     """A request for a list of `k` items, none of the ids `exclude`.
 
     `only`: tags of which an item must have one; empty: any item. `without`: tags of which it may have none.
+    `placement`: the name of the place where the list will be shown.
     """
 
     k: int
     exclude: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    placement: str = ""
 
     @property
     def filters(self) -> bool:

@@ -22,6 +22,7 @@ from worker.core.release import Release
 from worker.core.slabs import Rows
 from worker.core.states import States, UserStates
 from worker.core.tables import Ranking
+from worker.core.tag_filter import TagFilter
 
 Publish = Literal["latest", "every"]
 Halves = NDArray[np.float16]
@@ -108,6 +109,7 @@ class Recommender:
         self._approximate = release.approximates(ranking)
         self.recall = release.manifest.list_recall if self._approximate else 1.0
         self.availability = Availability(release)
+        self.tag_filter = TagFilter(release.catalogue)
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:

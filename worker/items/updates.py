@@ -49,6 +49,11 @@ class ItemUpdates:
         self._clock = clock
         self._known: KnownItems | None = None
 
+    @property
+    def known(self) -> KnownItems | None:
+        """The latest descriptions; None until all have been read once."""
+        return self._known
+
     def start(self) -> None:
         """Start to follow the items."""
         self._follower.start()
