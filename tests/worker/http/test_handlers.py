@@ -109,8 +109,10 @@ def test_another_path_says_which_there_are(server: Server) -> None:
     """404."""
     assert server.get("/v1")[::2] == (
         404,
-        "not found; the paths are /metrics, /livez, /readyz, /v1/users/{user_id}, "
-         "/v1/recommendations/{user_id}, /v1/similar/{item_id} and /v1/openapi.json\n",
+        (
+            "not found; the paths are /metrics, /livez, /readyz, /v1/users/{user_id}, "
+            "/v1/recommendations/{user_id}, /v1/similar/{item_id} and /v1/openapi.json\n"
+        ),
     )
 
 
