@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import jsonschema
 import kafka
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from worker.core.item_record import ItemDecoder
 from worker.core.known_items import Item
 from worker.core.reasons import Reason
 from worker.core.recommender import Recommendations
+from worker.http.openapi import document
 from worker.kafka.memory import MemoryCluster, MemoryRecord
 from worker.settings.fields import kinds_of
 from worker.settings.loading import CONFIG_VARIABLE, given, load, variable
@@ -278,7 +280,7 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 
 def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
     """Clicks and items are read under the defaults; a list has the fields that the worker writes."""
-    click, item, shown = blocks("worker/README.md", "json")
+    click, item, shown, asked = blocks("worker/README.md", "json")
     decoded = decode(written(click), Decoder(Fields()))
     published = json.loads(answer(decoded.clicks, "recommendations").value or b"")
     documented = json.loads(shown)
@@ -290,6 +292,8 @@ def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
     assert decoded.bad == []
     assert [*documented] == [*published]
     assert [*documented["event"]] == [*published["event"]]
+    jsonschema.validate(json.loads(asked), document()["components"]["schemas"]["List"])
+    assert {*json.loads(asked)} < {*document()["components"]["schemas"]["List"]["properties"]}
 
 
 def written(value: str) -> list[MemoryRecord]:

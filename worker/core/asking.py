@@ -105,6 +105,10 @@ def similar(recommender: Recommender, item_id: str, query: Query, allowed: Allow
     cosines[[item, *(index for index in out if index != NO_ITEM)]] = -np.inf
     among = allowed(query) if query.filters else np.arange(len(cosines), dtype=np.int32)
     among = among[cosines[among] > -np.inf]
+    if len(among) > query.k:
+        # To sort all of a large catalogue would take longer than the product.
+        last = np.partition(cosines[among], -query.k)[-query.k]
+        among = among[cosines[among] >= last]
     # A stable order, so that of equal items the lower index comes first.
     best = among[np.argsort(-cosines[among], kind="stable")[: query.k]]
     return _listed(recommender, best, cosines[best], SIMILAR, query.k)

@@ -107,10 +107,15 @@ def similarities(item: int, table: ItemTable, lengths: Floats, size: int) -> Flo
     place, *_ = table.places(np.array([item], np.int32))
     vectors = table.vectors
     with quiet():
-        cosines: Floats = vectors[:, :size] @ vectors[place, :size] / (lengths * lengths[place])
+        cosines: Floats = vectors[:, :size] @ vectors[place, :size]
+    cosines /= lengths * lengths[place]
     if vectors.shape[1] > size:
         cosines[vectors[:, size] == -np.inf] = -np.inf
-    return cosines[table.places(np.arange(table.items, dtype=np.int32))]
+    if table.ids is None:
+        return cosines[: table.items]
+    found = np.empty(table.items, np.float32)
+    found[table.ids[: table.items]] = cosines[: table.items]
+    return found
 
 
 def _add(scores: Floats, items: Indexes, gains: Gains) -> None:
