@@ -124,9 +124,10 @@ class DeskWorker:
         """The value of a sample; 0.0 where there is none."""
         return self.process.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def known(self, user_id: str) -> Answer:
-        """What it answers to a question about a user; it goes round until it does."""
-        return self.ask(AboutUser(user_id))
+    def known(self, user_id: str) -> tuple[bool, dict[str, Any]]:
+        """Whether it has a state of a user, and what it answers to a question about that."""
+        status, document = self.ask(AboutUser(user_id))
+        return status == 200, document
 
     def ask(self, question: Question, meanwhile: Callable[[], object] = lambda: None) -> Answer:
         """What it answers to a question; it goes round until it does, after `meanwhile` each time."""
