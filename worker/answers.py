@@ -154,20 +154,16 @@ class Answers:
         return None
 
     def _lists(self, recommender: Recommender, found: list[_Found]) -> list[Answer]:
-        rows = np.array([one.row for one in found], np.int64)
-        has_row = np.flatnonzero(rows != NO_ROW)
-        expired = recommender.expired(rows[has_row], self._clock.now_ms())
-        ranked = rows.copy()
-        ranked[has_row[expired]] = NO_ROW
-        allowed = self._allowed(recommender)
-        lists = asking.answer(recommender, ranked, [one.question.query for one in found], allowed)
+        rows, now_ms = np.array([one.row for one in found], np.int64), self._clock.now_ms()
+        allowed, queries = self._allowed(recommender), [one.question.query for one in found]
+        lists = asking.answer(recommender, rows, queries, allowed, now_ms=now_ms)
         replies = list[Answer]()
-        for (_, question, row), state, listed in zip(found, ranked.tolist(), lists, strict=True):
-            document = {"user_id": question.user_id, **self._document(recommender, listed, question.query)}
+        for (_, question, row), query, listed in zip(found, queries, lists, strict=True):
+            document = {"user_id": question.user_id, **self._document(recommender, listed, query)}
             document["seen"] = None if row == NO_ROW else self._seen(row)
             if question.explain:
                 document["explained"] = explaining.explained(
-                    recommender, state, question.query, listed, allowed
+                    recommender, row, query, listed, allowed, now_ms=now_ms
                 )
             replies.append((200, document))
         return replies

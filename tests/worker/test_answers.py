@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.builders import ITEMS, tiny_release_parts
 from tests.worker.desk import Desk, DeskWorker, records, successor_desk
 from worker.core import asking
 from worker.core.asking import Query
-from worker.http.questions import Answer, ForUser, Similar
+from worker.http.questions import Answer, Asked, ForUser, Similar
 from worker.topics.releases import CANDIDATE
 
 
@@ -156,20 +157,22 @@ def test_a_user_whom_nobody_knows_gets_popular_items() -> None:
 
     worker.worker.table.drop(1)
     worker.worker.table.assign(1)
-    status, answer = worker.ask(ForUser("eve", Query(3)), meanwhile=lambda: _recovering(worker))
+    status, answer = _at_once(worker, ForUser("eve", Query(3)))
 
     assert (status, answer["serves"], answer["partitions"]) == (404, [0], 2)
     assert "recovering partitions 1" in answer["not_ready"]
 
-    status, answer = _ask(worker, "eve", unknown=True)
+    status, answer = _at_once(worker, ForUser("eve", Query(3), unknown=True))
 
     assert (status, answer["reason"]) == (200, "cold")
 
 
-def _recovering(worker: DeskWorker) -> None:
-    """Let partition 1 be one that recovers, whatever the last round did."""
-    worker.worker.table.drop(1)
-    worker.worker.table.assign(1)
+def _at_once(worker: DeskWorker, question: ForUser) -> Answer:
+    """Return the answer without a round, which might change something."""
+    asked = Asked(question, 0.0, Future())
+    worker.process.questions.keep(asked)
+    worker.worker.loop._answers.answer()
+    return asked.answer.result(timeout=0)
 
 
 def test_an_id_is_read_as_in_clicks() -> None:
@@ -311,7 +314,7 @@ def test_a_question_that_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch) ->
     worker = desk.serving()
     answer = asking.answer
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError("broken")
 
     monkeypatch.setattr(asking, "answer", fail)

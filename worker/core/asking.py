@@ -61,13 +61,22 @@ class Listed(NamedTuple):
     release: int
 
 
-def answer(recommender: Recommender, rows: Rows, queries: Sequence[Query], allowed: Allowed) -> list[Listed]:
+def answer(
+    recommender: Recommender,
+    rows: Rows,
+    queries: Sequence[Query],
+    allowed: Allowed,
+    *,
+    now_ms: int | None = None,
+) -> list[Listed]:
     """Return a list for each query: that of the user of its row; `NO_ROW`: of popular items.
+
+    `now_ms`: see `Recommender.current`.
 
     Queries with the same filters are ranked together.
     """
     known = np.flatnonzero(rows != NO_ROW)
-    users = recommender.current(rows[known])
+    users = recommender.current(rows[known], now_ms)
     # By query: the position of its user in `users`; negative if there is no state, or no known item in it.
     places = np.full(len(rows), -1)
     places[known[users.warm]] = np.flatnonzero(users.warm)

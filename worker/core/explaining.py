@@ -29,7 +29,13 @@ APPROXIMATE: Final = "approximate"
 
 
 def explained(
-    recommender: Recommender, row: int, query: Query, listed: Listed, allowed: Allowed
+    recommender: Recommender,
+    row: int,
+    query: Query,
+    listed: Listed,
+    allowed: Allowed,
+    *,
+    now_ms: int | None = None,
 ) -> dict[str, Any]:
     """Return the explanation of the list for the user of `row`, as a JSON document.
 
@@ -38,7 +44,7 @@ def explained(
     each with the reasons why it is not in this list.
     """
     rows = np.array([] if row == NO_ROW else [row], np.int64)
-    users, catalogue = recommender.current(rows), recommender.release.catalogue
+    users, catalogue = recommender.current(rows, now_ms), recommender.release.catalogue
     indexes = catalogue.indexes(listed.items)
     if listed.reason == MODEL:
         hidden = users.hidden.astype(np.float32)

@@ -212,14 +212,19 @@ class Recommender:
             approximate=self._approximate,
         )
 
-    def current(self, rows: Rows) -> Applied:
-        """Return the input for ranking of the users of `rows`, which may have duplicates, as they are now.
+    def current(self, rows: Rows, now_ms: int | None = None) -> Applied:
+        """Return the input for ranking of the users of `rows`, which may have duplicates, without a step.
 
-        No state changes. The result has no `clicks`: nothing that is ranked from it is judged.
+        `now_ms`: the time of the lists; None: that of each user's last click. A user who would start afresh
+        with a click now (`user_ttl_ms`) is as one without clicks. No state changes, and nothing that is
+        ranked from the result is judged.
         """
         users = self._read(rows)
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
+        if now_ms is not None and self._ttl_ms:
+            afresh = users.timestamp_ms < now_ms - self._ttl_ms
+            users.warm[afresh], recent[afresh] = False, NO_ITEM
         return Applied(
             np.arange(len(rows)),
             users.hidden,
@@ -236,12 +241,6 @@ class Recommender:
         The `click` of the result is meaningless.
         """
         return self.rank(self.current(np.array([row])))[0]
-
-    def expired(self, rows: Rows, now_ms: int) -> Flags:
-        """Return a mask of the `rows` whose users would start afresh with a click now (`user_ttl_ms`)."""
-        if not self._ttl_ms:
-            return np.zeros(len(rows), np.bool_)
-        return self._states.read_column("timestamp_ms", rows) < now_ms - self._ttl_ms
 
     def rebuild(self, rows: Rows) -> int:
         """Rebuild the rows among `rows` whose states come from another release; return their number.

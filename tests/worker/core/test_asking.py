@@ -163,14 +163,16 @@ def test_many_questions_are_answered_as_each_alone(asked_for: Sequence[tuple[str
         assert not set(listed.items) & set(query.exclude)
 
 
-def test_a_state_that_has_expired_is_known() -> None:
-    """The user's next click would start afresh."""
+def test_a_state_that_has_expired_is_none() -> None:
+    """The user's next click would start afresh: popular items, and no clicks whose items are left out."""
     asked = Asked(user_ttl_ms=1_000)
     asked.batch(("ada", "item-4"))
+    rows, query = asked.rows("ada"), Query(12)
+    for now_ms, reason in ((NOW_MS + 1_000, "model"), (NOW_MS + 1_001, "cold"), (None, "model")):
+        (listed,) = answer(asked.recommender, rows, [query], asked.allowed, now_ms=now_ms)
 
-    assert asked.recommender.expired(asked.rows("ada"), NOW_MS + 1_000).tolist() == [False]
-    assert asked.recommender.expired(asked.rows("ada"), NOW_MS + 1_001).tolist() == [True]
-    assert not Asked().recommender.expired(np.array([0]), NOW_MS).any()
+        assert listed.reason == reason
+        assert ("item-4" in listed.items) == (reason == "cold")
 
 
 def test_similar_items_are_those_with_similar_vectors() -> None:

@@ -71,10 +71,13 @@ class Server:
     def answering(self, answer: Answer | Callable[[Question], Answer]) -> Iterator[list[Question]]:
         """Let a loop answer whoever asks, with the same or by the question; what it was asked."""
         self.questions.seconds = 10.0
-        over, asked = threading.Event(), list[Question]()
+        over, asked, woken = threading.Event(), list[Question](), threading.Event()
+        self.questions.wake = woken.set
 
         def loop() -> None:
             while not over.is_set():
+                woken.wait()
+                woken.clear()
                 for one in self.questions.take():
                     asked.append(one.question)
                     one.answer.set_result(answer(one.question) if callable(answer) else answer)
@@ -85,4 +88,5 @@ class Server:
             yield asked
         finally:
             over.set()
+            woken.set()
             thread.join()
