@@ -58,6 +58,8 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     "kafka.ssl_key_password": _MUTUAL_TLS,
     "kafka.heartbeat_interval_ms": {"kafka.session_timeout_ms": "60000"},
     **{f"item.{name}": {"topics.items": "items"} for name in Item.model_fields},
+    **{f"events.{name}": {"events.type": "type"} for name in ("step", "exclude", "request")},
+    "events.exclude_days": {"events.type": "type", "events.exclude": "purchase"},
     "recommend.format": {"registry.url": "http://registry"},
     "registry.username": {"registry.url": "http://registry", "registry.password": "secret"},
     "registry.password": {"registry.url": "http://registry", "registry.username": "ada"},

@@ -141,12 +141,12 @@ class Answers:
         return {"error": error, "serves": serves, "not_ready": self._table.describe()}
 
     def _row(self, user_id: str) -> int:
-        """Return the row of a user with the latest click, among the served partitions, or `NO_ROW`."""
+        """Return the row of a user with the latest event, among the served partitions, or `NO_ROW`."""
         found = [self._states.find(number, user_id) for number in self._table.served()]
         rows = np.array([row for row in found if row is not None], np.int64)
         if not len(rows):
             return NO_ROW
-        return int(rows[np.argmax(self._states.read_column("timestamp_ms", rows))])
+        return int(rows[np.argmax(self._states.active_ms(rows))])
 
     def _refusal(self, query: Query) -> Answer | None:
         if query.filters and self._known is None:

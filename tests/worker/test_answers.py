@@ -343,3 +343,21 @@ def test_a_recovered_state_answers_as_before() -> None:
     assert after["items"] == before["items"]
     assert np.allclose(after["scores"], before["scores"], atol=1e-2)
     assert after["seen"] == before["seen"]
+
+
+def test_a_bought_item_is_in_no_list() -> None:
+    """Also of a user who has only bought; the explanation says so."""
+    desk = successor_desk(events={"type": "type", "exclude": ["purchase"]})
+    worker = desk.serving()
+    desk.click("ada", "item-3", partition=1)
+    for user_id, item_id in (("ada", "item-4"), ("eve", ITEMS[-1])):
+        document = {"user_id": user_id, "item_id": item_id, "type": "purchase"}
+        desk.send(orjson.dumps(document), partition=1)
+    desk.settle()
+
+    for user_id, item_id, reason in (("ada", "item-4", "model"), ("eve", ITEMS[-1], "cold")):
+        status, answer = _ask(worker, user_id, query=Query(11), explain=True)
+
+        assert (status, answer["reason"], item_id in answer["items"]) == (200, reason, False)
+        why = {one["item_id"]: one["because"] for one in answer["explained"]["left_out"]}
+        assert why[item_id] == ["bought"]

@@ -20,6 +20,8 @@ UNAVAILABLE: Final = "unavailable"
 """The item is unavailable by the items topic."""
 RECENT: Final = "recent"
 """The user clicked the item lately (`recommend.exclude_recent`)."""
+BOUGHT: Final = "bought"
+"""The user bought the item (`events.exclude`)."""
 REQUEST: Final = "request"
 """The request names the item in `exclude`."""
 TAGS: Final = "tags"
@@ -77,12 +79,13 @@ def explained(
 
 
 def _why(
-    recommender: Recommender, items: Indexes, recent: Indexes, query: Query, allowed: Allowed
+    recommender: Recommender, items: Indexes, excluded: Indexes, query: Query, allowed: Allowed
 ) -> dict[int, list[str]]:
     return reasons(
         items,
         unavailable=items[~recommender.availability.available(items)].tolist(),
-        recent=recent.ravel().tolist(),
+        recent=excluded[:, : recommender.exclude_recent].ravel().tolist(),
+        bought=excluded[:, recommender.exclude_recent :].ravel().tolist(),
         requested=recommender.release.catalogue.indexes(query.exclude).tolist(),
         disallowed=items[~np.isin(items, allowed(query))].tolist() if query.filters else (),
     )
@@ -93,11 +96,18 @@ def reasons(
     *,
     unavailable: Collection[int] = (),
     recent: Collection[int] = (),
+    bought: Collection[int] = (),
     requested: Collection[int] = (),
     disallowed: Collection[int] = (),
 ) -> dict[int, list[str]]:
     """Return the reasons that keep each item out of a list; an item without one was not found."""
-    named = ((UNAVAILABLE, unavailable), (RECENT, recent), (REQUEST, requested), (TAGS, disallowed))
+    named = (
+        (UNAVAILABLE, unavailable),
+        (RECENT, recent),
+        (BOUGHT, bought),
+        (REQUEST, requested),
+        (TAGS, disallowed),
+    )
     return {
         item: [name for name, those in named if item in those] or [APPROXIMATE]
         for item in items.tolist()

@@ -36,6 +36,8 @@ class Skipped(StrEnum):
 
     WHERE = "where"
     DELETED = "deleted"
+    TYPE = "type"
+    REQUEST = "request"
 
 
 class Undecodable(Exception):

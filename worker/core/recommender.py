@@ -3,6 +3,9 @@
 The clicks of a batch are applied in *waves*: the first click of every user, then the second click of every
 user, and so on. So a batch takes a few matrix products, and the result is the same as from applying one click
 at a time.
+
+Events that only exclude an item move nothing and get no list. They take effect after the clicks of their
+batch and before its lists are ranked.
 """
 
 from __future__ import annotations
@@ -15,14 +18,17 @@ from numpy.typing import NDArray
 from worker.core import sequences
 from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
+from worker.core.bought import DAY_MS
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes, TopK
 from worker.core.release import Release
 from worker.core.slabs import Rows
-from worker.core.states import States, UserStates
+from worker.core.states import States
 from worker.core.tables import Ranking
 from worker.core.tag_filter import TagFilter
+from worker.core.user_states import UserStates
 
 Publish = Literal["latest", "every"]
 Halves = NDArray[np.float16]
@@ -46,7 +52,7 @@ class Applied(NamedTuple):
     warm: Flags
     """`[A]` mask: which clicks are in a session with a known item."""
     excluded: Indexes
-    """`[A, X]`: the items to exclude from each list."""
+    """`[A, X]`: the items to exclude from each list: recent items, and items that the user bought."""
     recent: Indexes
     """`[A, recent_needed]`: the session's most recent items for `Release.rank`, the click's own item first.
     """
@@ -120,6 +126,14 @@ class Recommender:
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return the input for ranking."""
+        steps = np.flatnonzero(clicks.kinds & STEP)
+        if len(steps) == len(clicks):
+            return self._apply(clicks, clicks, now_ms=now_ms)
+        applied = self._apply(clicks.taken(steps), clicks, now_ms=now_ms)
+        return applied._replace(clicks=steps[applied.clicks])
+
+    def _apply(self, clicks: Clicks, events: Clicks, *, now_ms: int) -> Applied:
+        """Apply `clicks`, then the exclusions among `events`; return the input for ranking the clicks."""
         order = UserOrder(self._rows(clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
@@ -156,23 +170,57 @@ class Recommender:
         users.ring.put(order.user, numbers, codes)
         users.clicks = (numbers[last] + 1).astype(np.int32)
         self._states.write(order.rows, users)
-        self._states.free(order.rows[users.offset < void_before[last]])
+        void = users.offset < void_before[last]
+        self._states.free(order.rows[void])
+        self._exclude_bought(events)
         newest = order.last[order.user[answered]] == answered
+        of = np.where(void, -1, order.rows)[order.user[answered]]
         return Applied(
             order.arrival[answered],
             hidden[answered],
             warm[answered],
-            recent[:, : self._exclude],
+            self._excluded(recent, of, clicks.timestamps_ms[order.arrival[answered]]),
             self._needed(recent, session[answered]),
             sequences.padded(recent, self.release.own_needed),
-            np.where(newest, order.rows[order.user[answered]], -1),
+            np.where(newest, of, -1),
             too_old,
         )
+
+    def _exclude_bought(self, events: Clicks) -> None:
+        """Keep the items of the events that exclude them, unless a deletion request covers the events."""
+        if self._states.bought is None:
+            return
+        places = np.flatnonzero(events.kinds & EXCLUDE)
+        if not len(places):
+            return
+        events = events.taken(places)
+        rows = self._rows(events)
+        kept = events.offsets >= self._states.void_before(events.partitions, events.user_ids)
+        users = np.unique(rows[kept])
+        before = self._states.read_column("offset", users)
+        self._states.buy(
+            rows[kept],
+            self._states.item_codes.codes(events.item_ids)[kept],
+            events.timestamps_ms[kept] // DAY_MS,
+            events.offsets[kept],
+        )
+        if self._quality:
+            self._quality.passed(users, before, self._states.read_column("offset", users))
+        new = np.unique(rows[~kept])
+        self._states.free(new[~self._states.in_use(new)])
+
+    def _excluded(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> Indexes:
+        """Return the items to leave out of the lists of the users of `rows`, at these times."""
+        excluded = recent[:, : self._exclude]
+        if self._states.bought is None or not self._states.bought.users:
+            return excluded
+        bought = self._states.bought.excluded(rows, times_ms // DAY_MS)
+        return np.hstack([excluded, self._indexes(bought)])
 
     def replay(self, clicks: Clicks) -> int:
         """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
         rows = self._rows(clicks)
-        held = self._states.read_column("clicks", rows) > 0
+        held = self._states.in_use(rows)
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
         if len(missing):
             self.apply(clicks.taken(missing), now_ms=0)
@@ -225,18 +273,24 @@ class Recommender:
         if now_ms is not None and self._ttl_ms:
             afresh = users.timestamp_ms < now_ms - self._ttl_ms
             users.warm[afresh], recent[afresh] = False, NO_ITEM
+        times_ms = users.timestamp_ms if now_ms is None else np.full(len(rows), now_ms)
         return Applied(
             np.arange(len(rows)),
             users.hidden,
             users.warm,
-            recent[:, : self._exclude],
+            self._excluded(recent, rows, times_ms),
             self._needed(recent, users.session),
             sequences.padded(recent, self.release.own_needed),
             np.full(len(rows), -1),
         )
 
+    @property
+    def exclude_recent(self) -> int:
+        """The number of recent items that lists leave out: the first columns of `Applied.excluded`."""
+        return min(self._exclude, len(self._lags))
+
     def recommend(self, row: int) -> Recommendations:
-        """Return the current list for the user of `row`, without changing the state.
+        """Return the list for the user of `row` as of the user's last click, without changing the state.
 
         The `click` of the result is meaningless.
         """

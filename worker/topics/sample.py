@@ -115,7 +115,8 @@ def decoding(sample: Sample) -> Finding:
     if bad:
         return Finding(text, _remedy(sample, faults), 2 * len(bad) > count)
     if skipped == count:
-        return Finding(text, "No event counts as a click: fix click.where or click.envelope", fails=True)
+        remedy = "No event counts as a click: fix click.where, events.step or click.envelope"
+        return Finding(text, remedy, fails=True)
     return Finding(text)
 
 
@@ -182,21 +183,21 @@ def _several(sample: Sample) -> str:
 
 
 def _conditions(sample: Sample) -> Iterator[str]:
-    """Yield, for each field of click.where, a phrase with the values that the field has in the sample."""
+    """Yield, for each field that events are selected by, a phrase with its values in the sample."""
     documents = [_event(record, sample.decoder) for record in sample.records]
-    for clause in sample.decoder.where:
-        if clause.path.root != "value" or clause.path.each is not None:
+    types = sample.decoder.types
+    selected_by = [*(clause.path for clause in sample.decoder.where), *([types.path] if types else [])]
+    for path in selected_by:
+        if path.root != "value" or path.each is not None:
             continue
-        found = [paths.find(document, clause.path.names) for document in documents]
+        found = [paths.find(document, path.names) for document in documents]
         values = Counter(str(one) for one in found if one is not None and not isinstance(one, dict | list))
         if values:
             some = ", ".join(f"{value!r} ({number})" for value, number in values.most_common(_SHOWN))
-            yield f"{clause.path.text} is {some}"
+            yield f"{path.text} is {some}"
         else:
             names = next(filter(None, (_field_list(one, sample.decoder) for one in sample.records)), "")
-            yield f"no record has the field {clause.path.text}" + (
-                f"; the first one has {names}" if names else ""
-            )
+            yield f"no record has the field {path.text}" + (f"; the first one has {names}" if names else "")
 
 
 def _remedy(sample: Sample, faults: Counter[str]) -> str:
