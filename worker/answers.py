@@ -15,19 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import structlog
 
-from worker.clock import Clock
 from worker.core import asking, explaining
 from worker.core.asking import NO_ROW, Listed, Query
 from worker.core.description import described
 from worker.core.ids import canonical
-from worker.core.known_items import KnownItems
-from worker.core.ranking import Indexes
 from worker.core.recommender import Recommender
-from worker.core.states import States
 from worker.http.questions import AboutUser, Answer, Asked, ForUser, Questions, Similar
-from worker.items.updates import ItemUpdates
 from worker.partitions.table import PartitionTable
-from worker.releases.adoption import Adoption
+from worker.requests import Requests
 
 log = structlog.get_logger("worker")
 
@@ -46,22 +41,18 @@ class Answers:
     def __init__(
         self,
         questions: Questions,
-        states: States,
         table: PartitionTable,
-        adoption: Adoption,
+        requests: Requests,
         *,
-        items: ItemUpdates | None,
         partitions: Callable[[], int],
-        clock: Clock,
     ) -> None:
         self._questions = questions
-        self._states = states
         self._table = table
-        self._adoption = adoption
-        self._items = items
+        self._requests = requests
+        self._states = requests.states
+        self._adoption = requests.adoption
         self._partitions = partitions
         """Returns the number of partitions of the clicks topic."""
-        self._clock = clock
 
     def answer(self) -> None:
         """Answer all waiting questions, except those that wait for a click."""
@@ -120,7 +111,7 @@ class Answers:
             return refusal
         item_id, query = canonical(question.item_id), question.query
         recommender = self._adoption.serving.champion
-        listed = asking.similar(recommender, item_id, query, self._allowed(recommender))
+        listed = self._requests.similar(item_id, query)
         if listed is None:
             number = recommender.release.number
             return 404, {"error": f"release {number} does not know this item"}
@@ -149,13 +140,13 @@ class Answers:
         return int(rows[np.argmax(self._states.active_ms(rows))])
 
     def _refusal(self, query: Query) -> Answer | None:
-        if query.filters and self._known is None:
+        if query.filters and self._requests.known is None:
             return 400, {"error": "only and without need the tags of items: set topics.items"}
         return None
 
     def _lists(self, recommender: Recommender, found: list[_Found]) -> list[Answer]:
-        rows, now_ms = np.array([one.row for one in found], np.int64), self._clock.now_ms()
-        allowed, queries = self._allowed(recommender), [one.question.query for one in found]
+        rows, now_ms = np.array([one.row for one in found], np.int64), self._requests.clock.now_ms()
+        allowed, queries = self._requests.allowed(recommender), [one.question.query for one in found]
         lists = asking.answer(recommender, rows, queries, allowed, now_ms=now_ms)
         replies = list[Answer]()
         for (_, question, row), query, listed in zip(found, queries, lists, strict=True):
@@ -183,22 +174,10 @@ class Answers:
         if query.placement:
             document["placement"] = query.placement
         if not listed.items:
-            tagged = not query.filters or len(self._allowed(recommender)(query))
+            tagged = not query.filters or len(self._requests.allowed(recommender)(query))
             document["empty_because"] = (
                 "all items that the request allows are unavailable or left out"
                 if tagged
                 else f"no item of release {listed.release} has the tags that the request allows"
             )
         return document
-
-    @property
-    def _known(self) -> KnownItems | None:
-        return self._items.known if self._items else None
-
-    def _allowed(self, recommender: Recommender) -> Callable[[Query], Indexes]:
-        def allowed(query: Query) -> Indexes:
-            known = self._known
-            assert known is not None  # noqa: S101  # `_refusal` has answered already
-            return recommender.tag_filter.items(known, query.only, query.without)
-
-        return allowed

@@ -240,7 +240,7 @@ class Loop:
         """
         while records:
             decoded = self._decoded(records, polled=polled)
-            self._pace.count(len(decoded.clicks))
+            self._pace.count(len(decoded.clicks) + len(decoded.requests))
             yield records[: decoded.records], decoded
             records = records[decoded.records :]
             if records and self._checkpoint.due:

@@ -35,6 +35,7 @@ from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
 from worker.releases.follower import ReleaseFollower
+from worker.requests import Requests
 from worker.schemas.interface import Registry
 from worker.schemas.output import framed_lists
 from worker.topics import needs
@@ -42,7 +43,7 @@ from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.items import ItemReader
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
-from worker.topics.recommendations import ENCODERS, RecommendationWriter, encoder
+from worker.topics.recommendations import ENCODERS, ENCODERS_OF_ONE, RecommendationWriter, encoder
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateWriter, TopicIds
 from worker.topics.watch import TopicWatch
@@ -145,6 +146,9 @@ class _Wiring:
         self._adoption = self._new_adoption()
         self._items = self._new_items() if settings.topics.items else None
         self._member = self._new_member()
+        self._requests = Requests(
+            states, self._adoption, self._items, recommend=settings.recommend, clock=self._clock
+        )
 
     def worker(self) -> Worker:
         """Return the assembled worker."""
@@ -213,28 +217,22 @@ class _Wiring:
         *,
         created_again: CreatedAgain,
     ) -> Loop:
-        process = self._process
+        def partitions() -> int:
+            return self._topics.partitions(self._settings.topics.clicks)
+
         observer = Observer(
             table,
             self._states,
             self._member,
             self._adoption,
             checkpoint,
-            partitions=lambda: self._topics.partitions(self._settings.topics.clicks),
+            partitions=partitions,
             metrics=self._metrics,
-            readiness=process.readiness,
+            readiness=self._process.readiness,
             clock=self._clock,
         )
-        answers = Answers(
-            process.questions,
-            self._states,
-            table,
-            self._adoption,
-            items=self._items,
-            partitions=lambda: self._topics.partitions(self._settings.topics.clicks),
-            clock=self._clock,
-        )
-        process.questions.wake = self._member.wake
+        answers = Answers(self._process.questions, table, self._requests, partitions=partitions)
+        self._process.questions.wake = self._member.wake
         return Loop(
             member=self._member,
             transactions=self._transactions,
@@ -253,8 +251,8 @@ class _Wiring:
             look_up_schema=self._look_up_schema,
             claim_identity=lambda: self._identity().claim(),
             metrics=self._metrics,
-            readiness=process.readiness,
-            stop=process.stop,
+            readiness=self._process.readiness,
+            stop=self._process.stop,
         )
 
     def _look_up_schema(self) -> None:
@@ -382,11 +380,13 @@ class _Wiring:
             table,
             checkpoint,
             flushing,
+            requests=self._requests,
             recommendations=RecommendationWriter(
                 self._transactions,
                 topic=topics.recommendations,
                 clicks_topic=topics.clicks,
                 encode=encoder(self._framed_lists) if self._framed_lists else ENCODERS[recommend.format],
+                encode_one=self._framed_lists or ENCODERS_OF_ONE[recommend.format],
             ),
             dead_letters=self._dead_letters,
             outcomes=Outcomes(

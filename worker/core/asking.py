@@ -23,6 +23,16 @@ from worker.core.slabs import Rows
 SIMILAR: Final = "similar"
 """The reason of a list of similar items."""
 
+UNKNOWN_ITEM: Final = "unknown_item"
+"""The reason of an empty list: the release does not know the item to which the others should be similar."""
+
+MAX_K: Final = 1_000
+"""Maximum number of items in a list."""
+MAX_NAMES: Final = 1_000
+"""Maximum number of ids or tags of one kind in a request."""
+MAX_PLACEMENT: Final = 100
+"""Maximum length of the name of a placement."""
+
 NO_ROW: Final = -1
 """The row of a user without a state."""
 

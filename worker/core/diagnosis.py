@@ -46,6 +46,7 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.BAD_TIMESTAMP: "have a time that cannot be read as a number or as a date and time",
     Reason.TOO_EARLY: "have a time before click.earliest (in another unit, or not a time?)",
     Reason.FUTURE_TIMESTAMP: "have a time over an hour after their record's own (in another unit or zone?)",
+    Reason.BAD_REQUEST: "are requests with a field that is not valid",
     Reason.UNREADABLE: "are damaged: they cannot be decoded as Kafka records",
 }
 

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     BAD_TIMESTAMP = "bad_timestamp"
     TOO_EARLY = "too_early"
     FUTURE_TIMESTAMP = "future_timestamp"
+    BAD_REQUEST = "bad_request"
     UNREADABLE = "unreadable"
 
 
@@ -37,7 +38,6 @@ class Skipped(StrEnum):
     WHERE = "where"
     DELETED = "deleted"
     TYPE = "type"
-    REQUEST = "request"
 
 
 class Undecodable(Exception):

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from worker.http.parameters import MAX_K
+from worker.core.asking import MAX_K, MAX_PLACEMENT
 from worker.http.requests import OPENAPI, RECOMMENDATIONS, SIMILAR, USERS
 
 _TEXT: Final = {"type": "string"}
@@ -24,7 +24,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "exclude": {"description": "Ids of items to leave out, separated by commas.", "schema": _NAMES},
     "placement": {
         "description": "Name of the place where the list will be shown, such as cart.",
-        "schema": {"type": "string", "maxLength": 100},
+        "schema": {"type": "string", "maxLength": MAX_PLACEMENT},
     },
     "explain": {
         "description": "1: explain the list.",

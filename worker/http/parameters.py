@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from worker.core.asking import Query
+from worker.core.asking import MAX_K, MAX_NAMES, MAX_PLACEMENT, Query
 from worker.core.ids import canonical
 
 SIMILAR: Final = ("exclude", "k", "only", "placement", "without")
@@ -22,11 +22,6 @@ SIMILAR: Final = ("exclude", "k", "only", "placement", "without")
 LIST: Final = (*SIMILAR, "after", "explain")
 """The parameters of a request for a user's list."""
 
-MAX_K: Final = 1_000
-"""Maximum number of items in a list."""
-MAX_NAMES: Final = 1_000
-"""Maximum number of ids or tags in a parameter."""
-_MAX_PLACEMENT: Final = 100
 _MAX_OFFSET: Final = 2**63 - 1
 
 
@@ -51,8 +46,8 @@ def parse(given: Mapping[str, Sequence[bytes]], *, names: Sequence[str], top: in
     if not re.fullmatch(r"[0-9]{1,4}", k) or not 1 <= int(k) <= MAX_K:
         raise ValueError(f"k is {k!r}; it must be a number from 1 to {MAX_K}")
     placement = _last(texts, "placement")
-    if len(placement) > _MAX_PLACEMENT:
-        raise ValueError(f"placement has {len(placement)} characters; it may have {_MAX_PLACEMENT}")
+    if len(placement) > MAX_PLACEMENT:
+        raise ValueError(f"placement has {len(placement)} characters; it may have {MAX_PLACEMENT}")
     explain = _last(texts, "explain") or "0"
     if explain not in ("0", "1"):
         raise ValueError(f"explain is {explain!r}; it must be 0 or 1")

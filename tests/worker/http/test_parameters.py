@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from worker.core.asking import Query
-from worker.http.parameters import LIST, MAX_NAMES, SIMILAR, Parameters, parse
+from worker.core.asking import MAX_NAMES, Query
+from worker.http.parameters import LIST, SIMILAR, Parameters, parse
 
 
 def test_without_parameters_a_request_has_the_defaults() -> None:
