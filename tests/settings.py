@@ -59,6 +59,7 @@ _NEEDED: Final[Mapping[str, Mapping[str, str]]] = {
     "kafka.heartbeat_interval_ms": {"kafka.session_timeout_ms": "60000"},
     **{f"item.{name}": {"topics.items": "items"} for name in Item.model_fields},
     **{f"events.{name}": {"events.type": "type"} for name in ("step", "exclude", "request")},
+    "events.fatigue_hours": {"events.fatigue": "3"},
     "events.exclude_days": {"events.type": "type", "events.exclude": "purchase"},
     "recommend.format": {"registry.url": "http://registry"},
     "registry.username": {"registry.url": "http://registry", "registry.password": "secret"},

@@ -122,6 +122,8 @@ class _Wiring:
         self._states = states
         if settings.events.exclude:
             states.keep_bought(settings.events.exclude_days)
+        if settings.events.fatigue:
+            states.keep_shown(settings.events.fatigue, settings.events.fatigue_hours)
         self._quality = Quality(self._states, top=settings.recommend.top)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
@@ -231,7 +233,6 @@ class _Wiring:
             readiness=self._process.readiness,
             clock=self._clock,
         )
-        answers = Answers(self._process.questions, table, self._requests, partitions=partitions)
         self._process.questions.wake = self._member.wake
         return Loop(
             member=self._member,
@@ -241,7 +242,7 @@ class _Wiring:
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
-            answers=answers,
+            answers=Answers(self._process.questions, table, self._requests, partitions=partitions),
             checkpoint=checkpoint,
             observer=observer,
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),
@@ -292,8 +293,9 @@ class _Wiring:
     def _new_items(self) -> ItemUpdates:
         settings, clock = self._settings, self._clock
         # The follower's thread needs a parser of its own.
-        parser = settings.registry.parser(self._registry, clock.steady)
-        decoder = settings.item.decoder(settings.click, parser)
+        decoder = settings.item.decoder(
+            settings.click, settings.registry.parser(self._registry, clock.steady)
+        )
         reader = ItemReader(self._connection, decoder, topic=settings.topics.items)
         return ItemUpdates(
             ItemFollower(reader, clock=clock, background=self._background),

@@ -97,6 +97,24 @@ def test_who_only_bought_is_evicted_in_the_end_and_not_before() -> None:
         assert {user for user in ("ada", "bob") if worker.known(user)[0]} == users
 
 
+def test_what_was_shown_too_often_is_left_out_until_a_restart() -> None:
+    """Counts are in memory only; they need no types of events."""
+    desk = Desk(partitions=1, release=successor_release_parts(), events={"fatigue": 2}, recommend={"top": 1})
+    desk.serving()
+    firsts = list[bool]()
+    for restart in (False, False, False, True):
+        if restart:
+            desk.restart()
+        offset = desk.click("ada", "item-2")
+        desk.settle()
+        firsts.append(lists(desk)[offset][0] == "item-3")
+
+        known = desk.workers["a"].known("ada")[1]["recommendations"]["items"]
+        assert (known != ["item-3"]) == (firsts.count(True) == 2)
+
+    assert firsts == [True, True, False, True]
+
+
 def test_user_shows_what_was_bought(command: Command) -> None:
     """In the topic and in the worker alike, with the time until which it is left out."""
     desk = shop(state={"flush_interval": 0.4})

@@ -1,27 +1,23 @@
 """The explanation of a list: the terms of each score, and the items that were left out, with the reasons.
 
->>> sorted(reasons(np.array([3, 5]), recent=[5], requested=[3, 5]).items())
-[(3, ['request']), (5, ['recent', 'request'])]
+>>> sorted(reasons(np.array([3, 5, 7]), {"recent": [5], "request": [3, 5]}).items())
+[(3, ['request']), (5, ['recent', 'request']), (7, ['approximate'])]
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.asking import NO_ROW, Allowed, Listed, Query
-from worker.core.ranking import NO_ITEM, Floats, Indexes
+from worker.core.ranking import Floats, Indexes
 from worker.core.recommender import MODEL, Recommender
 
 UNAVAILABLE: Final = "unavailable"
 """The item is unavailable by the items topic."""
-RECENT: Final = "recent"
-"""The user clicked the item lately (`recommend.exclude_recent`)."""
-BOUGHT: Final = "bought"
-"""The user bought the item (`events.exclude`)."""
 REQUEST: Final = "request"
 """The request names the item in `exclude`."""
 TAGS: Final = "tags"
@@ -68,7 +64,7 @@ def explained(
             for item_id, index in zip(listed.items, indexes.tolist(), strict=True)
         ]
     missing = best[~np.isin(best, indexes)]
-    why = _why(recommender, missing, users.excluded, query, allowed)
+    why = _why(recommender, missing, recommender.left_out(rows, now_ms), query, allowed)
     left_out = [
         {"item_id": item_id}
         | {name: float(one[index]) for name, one in scores.items()}
@@ -79,37 +75,27 @@ def explained(
 
 
 def _why(
-    recommender: Recommender, items: Indexes, excluded: Indexes, query: Query, allowed: Allowed
+    recommender: Recommender,
+    items: Indexes,
+    left_out: Mapping[str, Indexes],
+    query: Query,
+    allowed: Allowed,
 ) -> dict[int, list[str]]:
-    return reasons(
-        items,
-        unavailable=items[~recommender.availability.available(items)].tolist(),
-        recent=excluded[:, : recommender.exclude_recent].ravel().tolist(),
-        bought=excluded[:, recommender.exclude_recent :].ravel().tolist(),
-        requested=recommender.release.catalogue.indexes(query.exclude).tolist(),
-        disallowed=items[~np.isin(items, allowed(query))].tolist() if query.filters else (),
-    )
+    named: dict[str, Collection[int]] = {
+        UNAVAILABLE: items[~recommender.availability.available(items)].tolist(),
+        **{why: one.ravel().tolist() for why, one in left_out.items()},
+        REQUEST: recommender.release.catalogue.indexes(query.exclude).tolist(),
+        TAGS: items[~np.isin(items, allowed(query))].tolist() if query.filters else (),
+    }
+    return reasons(items, named)
 
 
-def reasons(
-    items: NDArray[Any],
-    *,
-    unavailable: Collection[int] = (),
-    recent: Collection[int] = (),
-    bought: Collection[int] = (),
-    requested: Collection[int] = (),
-    disallowed: Collection[int] = (),
-) -> dict[int, list[str]]:
-    """Return the reasons that keep each item out of a list; an item without one was not found."""
-    named = (
-        (UNAVAILABLE, unavailable),
-        (RECENT, recent),
-        (BOUGHT, bought),
-        (REQUEST, requested),
-        (TAGS, disallowed),
-    )
+def reasons(items: NDArray[Any], named: Mapping[str, Collection[int]]) -> dict[int, list[str]]:
+    """Return the reasons that keep each item out of a list; an item without one was not found.
+
+    `named`: the items by reason.
+    """
     return {
-        item: [name for name, those in named if item in those] or [APPROXIMATE]
+        item: [why for why, those in named.items() if item in those] or [APPROXIMATE]
         for item in items.tolist()
-        if item != NO_ITEM
     }

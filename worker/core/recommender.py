@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from worker.core import sequences
 from worker.core.availability import Availability
 from worker.core.batch import Clicks, Places, UserOrder
-from worker.core.bought import DAY_MS
 from worker.core.event_types import EXCLUDE, STEP
+from worker.core.exclusions import exclude_bought, exclusions, rows_of
+from worker.core.fatigue import HOUR_MS
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes, TopK
@@ -36,10 +37,13 @@ Flags = NDArray[np.bool_]
 
 MODEL: Final = "model"
 """The reason of a list that the network ranked."""
+RECENT: Final = "recent"
+"""The reason to leave out an item that the user clicked lately (`recommend.exclude_recent`)."""
 COLD: Final = "cold"
 """The reason of a list of the release's popular items, for a session without a known item."""
 
 _NO_SCORES: Final = np.empty(0, np.float32)
+_NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class Applied(NamedTuple):
@@ -52,7 +56,7 @@ class Applied(NamedTuple):
     warm: Flags
     """`[A]` mask: which clicks are in a session with a known item."""
     excluded: Indexes
-    """`[A, X]`: the items to exclude from each list: recent items, and items that the user bought."""
+    """`[A, X]`: the items to exclude from each list: recent, bought, or shown too often."""
     recent: Indexes
     """`[A, recent_needed]`: the session's most recent items for `Release.rank`, the click's own item first.
     """
@@ -62,6 +66,8 @@ class Applied(NamedTuple):
     """`[A]`: the rows of the users; negative if the user has a later click in the same batch."""
     too_old: int = 0
     """The number of clicks that would be answered if their records were not too old."""
+    times_ms: NDArray[np.int64] = _NO_TIMES
+    """`[A]`: the times of the clicks. Not needed if no row is positive."""
 
 
 class Recommendations(NamedTuple):
@@ -134,7 +140,7 @@ class Recommender:
 
     def _apply(self, clicks: Clicks, events: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks`, then the exclusions among `events`; return the input for ranking the clicks."""
-        order = UserOrder(self._rows(clicks))
+        order = UserOrder(rows_of(self._states, clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
         users = self._read(order.rows)
@@ -173,53 +179,42 @@ class Recommender:
         void = users.offset < void_before[last]
         self._states.free(order.rows[void])
         self._exclude_bought(events)
+        kept = np.where(void, -1, order.rows)
+        if self._states.fatigue is not None:
+            self._states.fatigue.click(kept[order.user], codes)
         newest = order.last[order.user[answered]] == answered
-        of = np.where(void, -1, order.rows)[order.user[answered]]
+        of, times_ms = kept[order.user[answered]], clicks.timestamps_ms[order.arrival[answered]]
         return Applied(
             order.arrival[answered],
             hidden[answered],
             warm[answered],
-            self._excluded(recent, of, clicks.timestamps_ms[order.arrival[answered]]),
+            self._excluded(recent, of, times_ms),
             self._needed(recent, session[answered]),
             sequences.padded(recent, self.release.own_needed),
             np.where(newest, of, -1),
             too_old,
+            times_ms,
         )
 
     def _exclude_bought(self, events: Clicks) -> None:
-        """Keep the items of the events that exclude them, unless a deletion request covers the events."""
         if self._states.bought is None:
             return
         places = np.flatnonzero(events.kinds & EXCLUDE)
-        if not len(places):
-            return
-        events = events.taken(places)
-        rows = self._rows(events)
-        kept = events.offsets >= self._states.void_before(events.partitions, events.user_ids)
-        users = np.unique(rows[kept])
-        before = self._states.read_column("offset", users)
-        self._states.buy(
-            rows[kept],
-            self._states.item_codes.codes(events.item_ids)[kept],
-            events.timestamps_ms[kept] // DAY_MS,
-            events.offsets[kept],
-        )
-        if self._quality:
-            self._quality.passed(users, before, self._states.read_column("offset", users))
-        new = np.unique(rows[~kept])
-        self._states.free(new[~self._states.in_use(new)])
+        if len(places):
+            events = events.taken(places)
+            exclude_bought(self._states, self._quality, events, rows_of(self._states, events))
+
+    def _exclusions(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> dict[str, Indexes]:
+        more = exclusions(self._states, rows, times_ms)
+        return {RECENT: recent[:, : self._exclude], **{why: self._indexes(one) for why, one in more.items()}}
 
     def _excluded(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> Indexes:
-        """Return the items to leave out of the lists of the users of `rows`, at these times."""
-        excluded = recent[:, : self._exclude]
-        if self._states.bought is None or not self._states.bought.users:
-            return excluded
-        bought = self._states.bought.excluded(rows, times_ms // DAY_MS)
-        return np.hstack([excluded, self._indexes(bought)])
+        first, *more = self._exclusions(recent, rows, times_ms).values()
+        return np.hstack([first, *more]) if more else first
 
     def replay(self, clicks: Clicks) -> int:
         """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
-        rows = self._rows(clicks)
+        rows = rows_of(self._states, clicks)
         held = self._states.in_use(rows)
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
         if len(missing):
@@ -235,19 +230,33 @@ class Recommender:
         for place in np.flatnonzero(~warm).tolist():
             popular = self.availability.popular(applied.excluded[place], self._top)
             indexes[place, : len(popular)] = popular
-        if self._quality:
-            shown = applied.rows >= 0
-            cold = int(np.count_nonzero(shown & ~warm))
-            self._quality.show(number, applied.rows[shown], self._codes(indexes[shown]), cold=cold)
+        self._show(applied, indexes)
         scores = iter(found.scores)
         return [
-            Recommendations(click, items, next(scores)[: len(items)], MODEL, number)
+            Recommendations(click, items[:count], next(scores)[:count], MODEL, number)
             if is_warm
-            else Recommendations(click, items, _NO_SCORES, COLD, number)
-            for click, items, is_warm in zip(
-                applied.clicks.tolist(), _id_lists(self.release, indexes), warm.tolist(), strict=True
+            else Recommendations(click, items[:count], _NO_SCORES, COLD, number)
+            for click, items, count, is_warm in zip(
+                applied.clicks.tolist(),
+                self.release.catalogue.ids(indexes).tolist(),
+                np.count_nonzero(indexes != NO_ITEM, axis=1).tolist(),
+                warm.tolist(),
+                strict=True,
             )
         ]
+
+    def _show(self, applied: Applied, indexes: Indexes) -> None:
+        """Note the lists that users see, for live quality and fatigue."""
+        fatigue = self._states.fatigue
+        if not self._quality and fatigue is None:
+            return
+        shown = applied.rows >= 0
+        rows, lists = applied.rows[shown], self._codes(indexes[shown])
+        if self._quality:
+            cold = int(np.count_nonzero(shown & ~applied.warm))
+            self._quality.show(self.release.number, rows, lists, cold=cold)
+        if fatigue is not None and len(rows):
+            fatigue.show(rows, lists, applied.times_ms[shown] // HOUR_MS)
 
     def top_k(self, applied: Applied, at: Flags | slice, top: int) -> TopK:
         """Return the `top` best items by the network for the clicks `at` in `applied`."""
@@ -269,11 +278,8 @@ class Recommender:
         """
         users = self._read(rows)
         self._rebuild(users)
-        recent = self._indexes(users.ring.latest(self._lags))
-        if now_ms is not None and self._ttl_ms:
-            afresh = users.timestamp_ms < now_ms - self._ttl_ms
-            users.warm[afresh], recent[afresh] = False, NO_ITEM
-        times_ms = users.timestamp_ms if now_ms is None else np.full(len(rows), now_ms)
+        recent, times_ms, afresh = self._at(users, now_ms)
+        users.warm[afresh] = False
         return Applied(
             np.arange(len(rows)),
             users.hidden,
@@ -284,10 +290,19 @@ class Recommender:
             np.full(len(rows), -1),
         )
 
-    @property
-    def exclude_recent(self) -> int:
-        """The number of recent items that lists leave out: the first columns of `Applied.excluded`."""
-        return min(self._exclude, len(self._lags))
+    def left_out(self, rows: Rows, now_ms: int | None = None) -> dict[str, Indexes]:
+        """Return the items that lists of the users of `rows` leave out, by reason; see `current`."""
+        recent, times_ms, _ = self._at(self._read(rows), now_ms)
+        return self._exclusions(recent, rows, times_ms)
+
+    def _at(self, users: UserStates, now_ms: int | None) -> tuple[Indexes, NDArray[np.int64], Flags]:
+        """Return recent items and times for lists at `now_ms`, and which users would start afresh."""
+        recent, times_ms = self._indexes(users.ring.latest(self._lags)), users.timestamp_ms
+        if now_ms is None:
+            return recent, times_ms, np.zeros(len(users), np.bool_)
+        afresh = times_ms < now_ms - self._ttl_ms if self._ttl_ms else np.zeros(len(users), np.bool_)
+        recent[afresh] = NO_ITEM
+        return recent, np.full(len(users), now_ms), afresh
 
     def recommend(self, row: int) -> Recommendations:
         """Return the list for the user of `row` as of the user's last click, without changing the state.
@@ -321,16 +336,6 @@ class Recommender:
         if not self.release.session_gap_ms:
             users.session = np.minimum(users.ring.kept, users.ring.session_size).astype(np.int8)
         return users
-
-    def _rows(self, clicks: Clicks) -> Rows:
-        partitions = np.unique(clicks.partitions).tolist()
-        if len(partitions) == 1:
-            return self._states.rows(partitions[0], clicks.user_ids)
-        rows = np.empty(len(clicks), np.int64)
-        for partition in partitions:
-            places = np.flatnonzero(clicks.partitions == partition)
-            rows[places] = self._states.rows(partition, [clicks.user_ids[place] for place in places.tolist()])
-        return rows
 
     def _answered(self, order: UserOrder, clicks: Clicks, now_ms: int) -> tuple[Places, int]:
         """Return the positions in `order` of the clicks to answer, by arrival; and how many are too old."""
@@ -388,10 +393,3 @@ class Recommender:
             users.hidden[here] = self.release.step(inputs, before)
             users.warm[here] = True
         return len(stale)
-
-
-def _id_lists(release: Release, indexes: Indexes) -> list[list[str]]:
-    lists: list[list[str]] = release.catalogue.ids(indexes).tolist()
-    for row in np.flatnonzero((indexes == NO_ITEM).any(axis=1)).tolist():
-        lists[row] = lists[row][: np.count_nonzero(indexes[row] != NO_ITEM)]
-    return lists

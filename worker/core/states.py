@@ -11,7 +11,7 @@ a revoked partition is dropped at once.
 
 Each row also records whether it changed since it was last saved, and in which block of its partition it was
 saved then (`worker.core.flush` decides what to save and when). Blocks do not contain these two columns. The
-items that users bought, if they are kept, are in a table of their own (`worker.core.bought`).
+items that users bought or were shown, if kept, are in tables of their own (`worker.core.sparse_rows`).
 
     >>> states = States(state_size=4)
     >>> states.rows(0, ["ada", "bob", "ada"]).tolist()
@@ -33,10 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.bought import BOUGHT_ITEMS, Bought, Days, Items
+from worker.core.fatigue import Fatigue
 from worker.core.items import ItemCodes
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.recent import RECENT_ITEMS, Ring, lengthened
 from worker.core.slabs import Column, Rows, where
+from worker.core.sparse_rows import SparseRows
 from worker.core.user_states import NO_OFFSET, NO_RELEASE, Saved, UserStates
 
 _SLAB_ROWS: Final = 1 << 20
@@ -77,6 +79,9 @@ class States:
         self._status = Column(np.uint8, (), slab_rows)
         self.bought: Bought | None = None
         """The items that users bought; None unless `keep_bought` was called."""
+        self.fatigue: Fatigue | None = None
+        """The items that users were shown; None unless `keep_shown` was called."""
+        self._sparse: list[SparseRows] = []
         self._list_columns()
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
@@ -94,9 +99,8 @@ class States:
     @property
     def size_bytes(self) -> int:
         """The approximate memory of all users, in bytes; in a test, 3 % above their resident memory."""
-        rings = self.bought.size_bytes if self.bought else 0
         row_bytes = sum(column.row_bytes for column in self._all) + _ID_BYTES
-        return len(self) * row_bytes + self._id_bytes + rings
+        return len(self) * row_bytes + self._id_bytes + sum(table.size_bytes for table in self._sparse)
 
     def users(self, partition: int) -> int:
         """Return the number of users of `partition` that have a row."""
@@ -182,11 +186,15 @@ class States:
         self._replace("recent", lengthened(columns["recent"], columns["clicks"], recent_items, rows=self.end))
 
     def keep_bought(self, days: int, *, items: int = BOUGHT_ITEMS) -> None:
-        """Keep the last `items` that users buy, to leave them out of lists for `days`.
-
-        Call this before any user has a row.
-        """
+        """Keep the last `items` that users buy, left out for `days`. Call this before any user has a row."""
         self.bought = Bought(days=days, slab_rows=self._block.slab_rows, items=items)
+        self._sparse.append(self.bought)
+        self._list_columns()
+
+    def keep_shown(self, times: int, hours: int) -> None:
+        """Keep what users are shown, left out after `times`. Call this before any user has a row."""
+        self.fatigue = Fatigue(times=times, hours=hours, slab_rows=self._block.slab_rows)
+        self._sparse.append(self.fatigue)
         self._list_columns()
 
     def _replace(self, name: str, column: Column) -> None:
@@ -194,7 +202,7 @@ class States:
         self._list_columns()
 
     def _list_columns(self) -> None:
-        slots = [self.bought.slots] if self.bought else []
+        slots = [table.slots for table in self._sparse]
         self._all = (*self._columns.values(), self._partition, self._block, self._status, *slots)
 
     @property
@@ -339,10 +347,10 @@ class States:
         if codes.begin_collection():
             slabs, used = self._columns["recent"].slabs, len(self._ids)
             rows = [slabs[base // len(slabs[0])][: used - base] for base in range(0, used, len(slabs[0]))]
-            bought = self.bought.named() if self.bought else ()
+            sparse = [codes for table in self._sparse for codes in table.named()]
             self._unseen = [
                 named[at : at + _LOOKED_AT]
-                for named in (*rows, *bought, *codes.roots)
+                for named in (*rows, *sparse, *codes.roots)
                 for at in range(0, len(named), _LOOKED_AT)
             ]
         if codes.collecting and self._unseen:
@@ -386,6 +394,6 @@ class States:
         if rows:
             freed = np.array(rows, np.int64)
             self._status.put(freed, _FREE)
-            if self.bought is not None:
-                self.bought.release(freed)
+            for table in self._sparse:
+                table.release(freed)
         self._free.extend(rows)

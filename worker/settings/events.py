@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 from pydantic import field_validator, model_validator
 
@@ -14,6 +14,8 @@ from worker.core.where import Clause
 from worker.schemas.parser import FramedParser
 from worker.settings.common import Click
 from worker.settings.fields import Section, setting
+
+_BY_TYPE: Final = frozenset({"step", "exclude", "exclude_days", "request"})
 
 
 class Events(Section):
@@ -35,6 +37,16 @@ class Events(Section):
     exclude_days: int = setting(
         30, "Number of days for which an item of an event in `exclude` is left out of lists.", ge=1, le=3_650
     )
+    fatigue: int = setting(
+        0,
+        "Number of times that an item is shown to a user without a click on it before it is left out of the "
+        "user's lists. 0: no limit.",
+        ge=0,
+        le=255,
+    )
+    fatigue_hours: int = setting(
+        24, "Number of hours after its last show for which such an item is left out.", ge=1, le=8_760
+    )
     request: str = setting("request", "Type of the events that ask for a list.", min_length=1)
 
     @field_validator("type")
@@ -46,10 +58,12 @@ class Events(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not self.type and (given := sorted(self.model_fields_set - {"type"})):
+        if not self.type and (given := sorted(self.model_fields_set & _BY_TYPE)):
             raise ValueError(f"{given[0]}: no effect without type; set type as well")
         if not self.exclude and "exclude_days" in self.model_fields_set:
             raise ValueError("exclude_days: no effect without exclude; set exclude as well")
+        if not self.fatigue and "fatigue_hours" in self.model_fields_set:
+            raise ValueError("fatigue_hours: no effect without fatigue; set fatigue as well")
         for name in ("step", "exclude"):
             types = getattr(self, name)
             if "" in map(canonical, types):

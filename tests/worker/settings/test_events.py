@@ -48,6 +48,7 @@ def test_the_types_are_those_of_the_lists() -> None:
     [
         ({"events": {"step": ["view"]}}, "step: no effect without type"),
         ({"events": {"type": "t", "exclude_days": 3}}, "exclude_days: no effect without exclude"),
+        ({"events": {"fatigue_hours": 3}}, "fatigue_hours: no effect without fatigue"),
         ({"events": {"type": "t", "exclude": [" "]}}, "exclude has an empty type"),
         (
             {"events": {"type": "t", "step": ["request"]}},
@@ -64,6 +65,11 @@ def test_a_contradiction_is_named(sections: dict[str, Any], message: str) -> Non
         settings(**sections)
 
     assert message in str(refused.value)
+
+
+def test_fatigue_needs_no_types() -> None:
+    """All clicks have lists."""
+    assert settings(events={"fatigue": 3}).events.fatigue_hours == 24
 
 
 def test_states_that_never_expire_keep_exclusions_of_any_length() -> None:
