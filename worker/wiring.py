@@ -249,17 +249,12 @@ class _Wiring:
             retry=retry,
             topics=self._topics,
             created_again=created_again,
-            look_up_schema=self._look_up_schema,
+            look_up_schema=self._framed_lists.look_up if self._framed_lists else lambda: None,
             claim_identity=lambda: self._identity().claim(),
             metrics=self._metrics,
             readiness=self._process.readiness,
             stop=self._process.stop,
         )
-
-    def _look_up_schema(self) -> None:
-        """Look up the schema of the lists, if their format has one. Raises RegistryAway, RegistryRefused."""
-        if self._framed_lists is not None:
-            self._framed_lists.look_up()
 
     def _ids(self) -> TopicIds:
         topics = self._settings.topics
