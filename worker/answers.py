@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -67,6 +68,14 @@ class Answers:
                 self._reply([asked], partial(self._single, asked.question))
         for recommender, those in found.items():
             self._reply([one.asked for one in those], partial(self._lists, recommender, those))
+
+    def answer_until(self, done: Future[Any], seconds: float) -> None:
+        """Answer questions until something is done, or for some seconds."""
+        done.add_done_callback(lambda _: self._questions.ring())
+        deadline = self._questions.clock() + seconds
+        while not done.done() and (left := deadline - self._questions.clock()) > 0:
+            self._questions.wait(left)
+            self.answer()
 
     def _receive(self, asked: Asked, question: ForUser, found: Mapping[Recommender, list[_Found]]) -> None:
         """Add a question to those that get a list, let it wait for its click, or answer why neither."""

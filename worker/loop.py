@@ -134,8 +134,6 @@ class Loop:
                 self._checkpoint.commit(COMMIT_SECONDS)
             self._table.tidy()
             self._observer.look()
-            # Also after a commit, which may have taken long.
-            self._answers.answer()
         except (Retriable, TopicError) as error:
             self._start_over(self._topics.cause(error))
         except StateRefused:

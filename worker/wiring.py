@@ -233,7 +233,9 @@ class _Wiring:
             readiness=self._process.readiness,
             clock=self._clock,
         )
+        answers = Answers(self._process.questions, table, self._requests, partitions=partitions)
         self._process.questions.wake = self._member.wake
+        self._transactions.meanwhile = answers.answer_until
         return Loop(
             member=self._member,
             transactions=self._transactions,
@@ -242,7 +244,7 @@ class _Wiring:
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
-            answers=Answers(self._process.questions, table, self._requests, partitions=partitions),
+            answers=answers,
             checkpoint=checkpoint,
             observer=observer,
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),

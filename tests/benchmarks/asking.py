@@ -72,7 +72,7 @@ def _beside(settings: dict[str, Any], number: int) -> dict[str, Any]:
 
 
 def _client(*arguments: object) -> dict[str, float]:
-    command = [sys.executable, "-m", __name__, "--client", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.benchmarks.asking", "--client", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -361,3 +361,20 @@ def test_a_bought_item_is_in_no_list() -> None:
         assert (status, answer["reason"], item_id in answer["items"]) == (200, reason, False)
         why = {one["item_id"]: one["because"] for one in answer["explained"]["left_out"]}
         assert why[item_id] == ["bought"]
+
+
+def test_questions_are_answered_while_a_commit_waits() -> None:
+    """From the states as they are; it ends when the commit does, or when its time is over."""
+    desk = successor_desk()
+    worker = desk.serving()
+    answers, questions = worker.worker.loop._answers, worker.process.questions
+    asked, done = Asked(ForUser("ada", Query(3)), 0.0, Future[Answer]()), Future[None]()
+    questions.keep(asked)
+    questions.ring()
+    asked.answer.add_done_callback(lambda _: done.set_result(None))
+
+    answers.answer_until(done, 1e6)
+
+    assert asked.answer.result(timeout=0)[0] == 200
+
+    answers.answer_until(Future(), 0.0)

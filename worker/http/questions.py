@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -73,6 +74,7 @@ class Questions:
         self.seconds = seconds
         self.clock = clock
         self.wake: Callable[[], None] = lambda: None
+        self._rung = threading.Event()
         self._asked: queue.Queue[Asked] = queue.Queue(_WAITING)
         self._kept: list[Asked] = []
 
@@ -83,9 +85,19 @@ class Questions:
             self._asked.put_nowait(asked)
         except queue.Full:
             raise TimeoutError from None
+        self.ring()
         self.wake()
         # A timeout also cancels the question.
         return await asyncio.wait_for(asyncio.wrap_future(asked.answer), self.seconds)
+
+    def ring(self) -> None:
+        """End `wait`, or the next one."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a question comes, or `ring` is called."""
+        self._rung.wait(seconds)
+        self._rung.clear()
 
     def take(self) -> list[Asked]:
         """Return all waiting questions; each must be answered, or be kept."""

@@ -10,6 +10,7 @@ translate errors itself must be inside `Connection.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
@@ -24,6 +25,7 @@ __all__ = [
     "Backlog",
     "Connection",
     "GroupMember",
+    "Meanwhile",
     "Member",
     "NewRecord",
     "Reader",
@@ -42,10 +44,9 @@ ANSWER_MS: Final = 5_000
 """Time limit for a broker's answer, in milliseconds; after it, the broker counts as unreachable."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""Maximum wait of a fetch for records, in milliseconds.
+"""Maximum wait of a fetch for records, in milliseconds. Kafka answers as soon as there is a record.
 
-Kafka answers as soon as there is a record. Some compatible brokers always wait this long; for them, a shorter
-time is better.
+Some compatible brokers always wait this long; for them, a shorter time is better.
 """
 
 MAX_REQUEST_BYTES: Final = 1_048_576
@@ -56,6 +57,10 @@ SentHeaders = list[tuple[str, bytes]]
 
 NewRecord = tuple[bytes | None, bytes | None, SentHeaders]
 """Key, value and headers of a record to send."""
+
+
+Meanwhile = Callable[[Future[Any], float], None]
+"""Does something without Kafka until a result is there, or for some seconds."""
 
 
 class Unreadable(NamedTuple):
@@ -233,6 +238,9 @@ class Transactions(Protocol):
     Raises NextclickErrors. After any failure, `renew` must be called before anything else (rule c).
     """
 
+    meanwhile: Meanwhile | None
+    """Called while `commit` waits for the broker, by the same thread; None by default."""
+
     def renew(self) -> None:
         """Start a new producer; abort the open transaction of its predecessor, and fence the predecessor."""
 
@@ -289,8 +297,7 @@ class Member:
     host: str
     member_id: str
     partitions: frozenset[int]
-    address: str = ""
-    """The text that the member was created with, for the other members; empty if there is none."""
+    address: str = ""  # that of `Connection.member`
 
 
 class Admin(Protocol):
@@ -372,10 +379,7 @@ class Connection(Protocol):
         static_member: str | None = None,
         address: str = "",
     ) -> GroupMember:
-        """Return a member, not yet joined, of a group that shares the partitions of `topic`.
-
-        `address`: a text that all can read who may describe the group (`Admin.members`).
-        """
+        """Return a member, not yet joined, of a group that shares the partitions of `topic`."""
         ...
 
     def transactions(
