@@ -69,8 +69,8 @@ def test_an_idle_worker_answers_at_once(deployment: Deployment, worker: WorkerFa
     deployment.send_clicks(10)
     deployment.answers(at_least=10)
     began = time.monotonic()
-    for _ in range(40):
+    for _ in range(100):
         assert _get(process, "/v1/recommendations/user-3")[0] == 200
         assert _get(process, f"/v1/similar/{ITEMS[3]}")[0] == 200
 
-    assert time.monotonic() - began < 80 * 0.1
+    assert time.monotonic() - began < 200 * 0.05

@@ -142,11 +142,9 @@ class _Fetcher(Fetcher):  # type: ignore[misc]  # kafka-python has no types
     """Ends the wait of the current poll."""
 
     def fetch_records(self, *arguments: Any, **more: Any) -> Any:
-        # The wait ends with any of these futures. The client forgets those that are done, on this thread.
         wakes = self._wakes = Future()
         if self._is_woken:
             wakes.success(None)
-        self._fetch_futures.append(wakes)
         try:
             found = super().fetch_records(*arguments, **more)
         finally:
@@ -156,6 +154,13 @@ class _Fetcher(Fetcher):  # type: ignore[misc]  # kafka-python has no types
         if is_woken and not found[0]:
             raise Woken
         return found
+
+    def send_fetches(self) -> Any:
+        sent = super().send_fetches()
+        # The wait, which comes next, ends with any of these futures. To add it earlier would be in vain: the
+        # client has just dropped those that are done.
+        self._fetch_futures.append(self._wakes)
+        return sent
 
     def wake(self) -> None:
         if not self._is_woken:

@@ -335,15 +335,18 @@ def test_a_poll_that_waits_ends_when_it_is_woken(cluster: Cluster) -> None:
     assert member.poll(waits) == []
 
     timer.join()
-    member.wake()
+    for _ in range(20):
+        member.wake()
 
-    assert member.poll(waits) == []
+        assert member.poll(waits) == []
+
+    # Without the wake, each of these polls would take half a second, until the next heartbeat.
+    assert time.monotonic() - began < 5
 
     cluster.produce(topic, b"0")
     member.wake()
 
     assert [record.value for record in cluster.poll_until(member, 1)] == [b"0"]
-    assert time.monotonic() - began < 30
 
 
 def test_a_member_without_partitions_is_woken_too(cluster: Cluster) -> None:
@@ -354,12 +357,12 @@ def test_a_member_without_partitions_is_woken_too(cluster: Cluster) -> None:
     cluster.assigned(first, second, shares=_evenly(1))
     idle = first if not first.assigned() else second
     began = time.monotonic()
-    for _ in range(3):
+    for _ in range(20):
         idle.wake()
 
         assert idle.poll(0 if cluster.poll_ms == 0 else 60_000) == []
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 5
 
 
 def test_members_know_the_addresses_of_each_other(cluster: Cluster) -> None:
