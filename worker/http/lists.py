@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import Any, Final
 
 import orjson
 
@@ -15,6 +16,15 @@ from worker.http.questions import Answer, ForUser, Questions
 from worker.http.questions import Similar as SimilarTo
 from worker.http.readiness import Readiness
 from worker.http.requests import OPENAPI, RECOMMENDATIONS, SIMILAR
+
+
+SWITCH_SECONDS: Final = 0.001
+"""The time after which a thread that computes lets another one run, once a list was asked for.
+
+An answer passes through three threads: server, loop, server. Each of them may have to wait this long for the
+interpreter. With Python's default of 5 ms, 500 requests and 1,000 clicks a second had a median of 10 to 31 ms
+on two busy cores; with 1 ms, 5 to 9.
+"""
 
 
 class ListHandler(GuardedHandler):
@@ -38,6 +48,7 @@ class ListHandler(GuardedHandler):
 
     async def answer(self, *arguments: str) -> Answer:
         """Answer with a list, or with the reason why there is none."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             found = parameters.parse(self.request.query_arguments, names=self.names, top=self._top)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
@@ -12,6 +13,7 @@ import pytest
 
 from tests.worker.http.asking import Server
 from worker.core.asking import Query
+from worker.http.lists import SWITCH_SECONDS
 from worker.http.passing import Passing
 from worker.http.questions import Answer, ForUser, Question, Similar
 
@@ -116,6 +118,17 @@ def test_a_connection_has_many_requests_for_lists(server: Server) -> None:
     assert response.headers["Connection"] == "close"
     assert opened is not None
     connection.close()
+
+
+def test_threads_take_turns_more_often_once_a_list_was_asked_for(server: Server) -> None:
+    """Only then: nothing else needs it."""
+    sys.setswitchinterval(0.005)
+    with server.answering((200, {})):
+        server.get("/v1/users/ada")
+        before = sys.getswitchinterval()
+        server.get("/v1/recommendations/ada")
+
+    assert (before, sys.getswitchinterval()) == pytest.approx((0.005, SWITCH_SECONDS))
 
 
 def test_answers_are_timed(server: Server) -> None:
