@@ -17,7 +17,6 @@ from worker.http.questions import Similar as SimilarTo
 from worker.http.readiness import Readiness
 from worker.http.requests import OPENAPI, RECOMMENDATIONS, SIMILAR
 
-
 SWITCH_SECONDS: Final = 0.001
 """The time after which a thread that computes lets another one run, once a list was asked for.
 

@@ -90,9 +90,9 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
     of: list[Record] = []
     parts: list[tuple[int, Part]] = []
     rest = _Rest()
-    decoded = decoder.decode
+    decoded, requests = decoder.decode, rest.requests
     for record in records:
-        if len(good) + len(rest.requests) >= enough:
+        if len(good) + len(requests) >= enough:
             break
         if record.unreadable is not None:
             rest.bad.append(Invalid(record, Reason.UNREADABLE))
@@ -112,7 +112,7 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
     trimmed = decoder.ids.trimmed - trimmed
     times = _times(records, good, decoder)
     clicks = _columns(good, of, parts, typed=decoder.types is not None)
-    return Decoded(clicks, rest.bad, rest.skipped, clicked, trimmed, times, rest.requests, rest.requested)
+    return Decoded(clicks, rest.bad, rest.skipped, clicked, trimmed, times, requests, rest.requested)
 
 
 class _Rest:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import msgpack
@@ -19,7 +20,7 @@ import orjson
 
 from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
-from worker.kafka.interface import NewRecord, Transactions
+from worker.kafka.interface import NewRecord, SentHeaders, Transactions
 
 Encode = Callable[[Clicks, Sequence[Recommendations], int], list[bytes]]
 """Encodes lists, the answers to clicks, at a time in milliseconds; returns one value for each list."""
@@ -49,7 +50,7 @@ class RecommendationWriter:
     def publish(self, clicks: Clicks, lists: Sequence[Recommendations], *, now_ms: int) -> None:
         """Add `lists`, the answers to `clicks`, to the transaction. Raises errors of `Transactions.send`.
 
-        The lists of a partition keep their order. Hot path: the loop runs once for every list.
+        The lists of a partition keep their order.
         """
         self._send(clicks, lists, self._encode(clicks, lists, now_ms))
 
@@ -69,26 +70,26 @@ class RecommendationWriter:
             self._encode_one(document | {"request_id": request_id})
             for document, request_id in zip(documents(requests, lists, now_ms), request_ids, strict=True)
         ]
-        self._send(requests, lists, values, [("request_id", one.encode()) for one in request_ids])
+        self._send(requests, lists, values, [[("request_id", one.encode())] for one in request_ids])
 
     def _send(
         self,
         clicks: Clicks,
         lists: Sequence[Recommendations],
         values: Sequence[bytes],
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Iterable[SentHeaders] = repeat([]),
     ) -> None:
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
         elements, user_ids = clicks.elements.tolist(), clicks.user_ids
         records: dict[int, list[NewRecord]] = defaultdict(list)
-        for place, (one, value) in enumerate(zip(lists, values, strict=True)):
+        # Hot path: the loop runs once for every list.
+        for one, value, more in zip(lists, values, headers):  # noqa: B905  # the headers may have no end
             at = one.click
             partition = partitions[at]
             click_id = f"{self._clicks_topic}/{partition}/{offsets[at]}"
             if elements[at]:
                 click_id += f"/{elements[at]}"
-            more = [("id", click_id.encode()), *headers[place : place + 1]]
-            records[partition].append((user_ids[at].encode(), value, more))
+            records[partition].append((user_ids[at].encode(), value, [("id", click_id.encode()), *more]))
         for partition, ours in records.items():
             self._transactions.send_many(self._topic, partition, ours)
 
