@@ -120,10 +120,7 @@ class _Wiring:
         self._background = background
         self._metrics, self._clock = process.metrics, process.clock
         self._states = states
-        if settings.events.exclude:
-            states.keep_bought(settings.events.exclude_days)
-        if settings.events.fatigue:
-            states.keep_shown(settings.events.fatigue, settings.events.fatigue_hours)
+        settings.events.prepare(states)
         self._quality = Quality(self._states, top=settings.recommend.top)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms

@@ -43,10 +43,7 @@ class Side:
     def __init__(self, events: Events, *, items: int, share: float) -> None:
         release = release_of(items, lists=1)
         self.states = States(state_size=release.state_size)
-        if events.exclude:
-            self.states.keep_bought(events.exclude_days)
-        if events.fatigue:
-            self.states.keep_shown(events.fatigue, events.fatigue_hours)
+        events.prepare(self.states)
         quality = Quality(self.states, top=20)
         self._recommender = Recommender(release, self.states, quality=quality, publish_max_age_ms=0)
         self._decoder = events.decoder(Click())

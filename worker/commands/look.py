@@ -148,8 +148,7 @@ def _current(
     """Return the user's state that a worker would load, and the number of the block that holds it."""
     size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
     states = States(state_size=size)
-    if settings.events.exclude:
-        states.keep_bought(settings.events.exclude_days)
+    settings.events.prepare(states)
     recommender = None
     if release:
         recommend = settings.recommend

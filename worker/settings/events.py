@@ -10,6 +10,7 @@ from worker.core import paths
 from worker.core.event import Decoder
 from worker.core.event_types import EventTypes
 from worker.core.ids import canonical
+from worker.core.states import States
 from worker.core.where import Clause
 from worker.schemas.parser import FramedParser
 from worker.settings.common import Click
@@ -80,6 +81,13 @@ class Events(Section):
         if not self.type:
             return None
         return EventTypes(paths.parse(self.type), step=self.step, exclude=self.exclude, request=self.request)
+
+    def prepare(self, states: States) -> None:
+        """Let `states` keep the items to leave out of lists. Call this before any user has a row."""
+        if self.exclude:
+            states.keep_bought(self.exclude_days)
+        if self.fatigue:
+            states.keep_shown(self.fatigue, self.fatigue_hours)
 
     def clauses(self) -> tuple[Clause, ...]:
         """Return the condition for an event to be a click, for the trainer, which uses nothing else."""

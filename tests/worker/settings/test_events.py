@@ -9,6 +9,7 @@ import pytest
 from trainer.config import TrainerSettings
 from worker.config import Settings
 from worker.core.event_types import EXCLUDE, STEP
+from worker.core.states import States
 from worker.errors import SettingError
 from worker.settings.loading import checked
 
@@ -41,6 +42,17 @@ def test_the_types_are_those_of_the_lists() -> None:
         True,
         False,
     ]
+
+
+def test_states_keep_what_is_left_out_and_nothing_else() -> None:
+    """Memory is taken only where it is asked for."""
+    found = []
+    for events in ({}, {"type": "t"}, {"type": "t", "exclude": ["buy"], "exclude_days": 7}, {"fatigue": 2}):
+        states = States(state_size=1)
+        settings(events=events).events.prepare(states)
+        found.append((states.bought and states.bought.days, states.fatigue is not None))
+
+    assert found == [(None, False), (None, False), (7, False), (None, True)]
 
 
 @pytest.mark.parametrize(
