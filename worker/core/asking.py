@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.core.ranking import NO_ITEM, Floats, Indexes, TopK
 from worker.core.recommender import COLD, MODEL, Applied, Recommender
@@ -40,7 +39,6 @@ Allowed = Callable[["Query"], Indexes]
 """Returns the items that a query with filters allows, ascending."""
 
 _NO_SCORES: Final = np.empty(0, np.float32)
-_NO_ITEMS: Final = np.empty(0, np.int32)
 
 
 class Query(NamedTuple):
@@ -85,30 +83,23 @@ def answer(
 
     Queries with the same filters are ranked together.
     """
-    known = np.flatnonzero(rows != NO_ROW)
-    users = recommender.current(rows[known], now_ms)
-    # By query: the position of its user in `users`; negative if there is no state, or no known item in it.
-    places = np.full(len(rows), -1)
-    places[known[users.warm]] = np.flatnonzero(users.warm)
-    excluded = _excluded(recommender, queries, known, users)
-    found = list[Listed | None]([None] * len(queries))
+    users = _users(recommender, rows, queries, now_ms)
     groups = defaultdict[tuple[Any, Any], list[int]](list)
     for number, query in enumerate(queries):
         groups[query.only, query.without].append(number)
+    found = dict[int, Listed]()
     for numbers in groups.values():
-        items = allowed(queries[numbers[0]]) if queries[numbers[0]].filters else None
-        warm = np.array([number for number in numbers if places[number] >= 0], np.intp)
-        if len(warm):
-            top = max(queries[number].k for number in warm.tolist())
-            here = _at(users, places[warm], excluded[warm])
-            best = _best(recommender, here, top, items)
-            for number, indexes, scores in zip(warm.tolist(), *best, strict=True):
-                found[number] = _listed(recommender, indexes, scores, MODEL, queries[number].k)
-        for number in numbers:
-            if found[number] is None:
-                popular = _popular(recommender, excluded[number], queries[number].k, items)
-                found[number] = _listed(recommender, popular, _NO_SCORES, COLD, queries[number].k)
-    return [one for one in found if one is not None]
+        first = queries[numbers[0]]
+        top = max(queries[number].k for number in numbers)
+        lists = _lists(recommender, _taken(users, numbers), top, allowed(first) if first.filters else None)
+        for number, indexes, scores in zip(numbers, *lists, strict=True):
+            k = queries[number].k
+            found[number] = (
+                _listed(recommender, indexes, scores, MODEL, k)
+                if users.warm[number]
+                else _listed(recommender, indexes, _NO_SCORES, COLD, k)
+            )
+    return [found[number] for number in range(len(queries))]
 
 
 def similar(recommender: Recommender, item_id: str, query: Query, allowed: Allowed) -> Listed | None:
@@ -133,20 +124,55 @@ def similar(recommender: Recommender, item_id: str, query: Query, allowed: Allow
     return _listed(recommender, best, cosines[best], SIMILAR, query.k)
 
 
-def _at(users: Applied, places: NDArray[np.intp], excluded: Indexes) -> Applied:
-    """Return the input for ranking at some `places`, with other items to exclude."""
+def _users(recommender: Recommender, rows: Rows, queries: Sequence[Query], now_ms: int | None) -> Applied:
+    """Return the input for ranking, for all queries; a user without a state is as one without clicks."""
+    release, known = recommender.release, np.flatnonzero(rows != NO_ROW)
+    users, count = recommender.current(rows[known], now_ms), len(queries)
+    own, most = users.excluded.shape[1], max((len(query.exclude) for query in queries), default=0)
+    hidden, warm = np.zeros((count, release.state_size), np.float16), np.zeros(count, np.bool_)
+    excluded, recent, clicked = (
+        np.full((count, size), NO_ITEM, np.int32)
+        for size in (own + most, release.recent_needed, release.own_needed)
+    )
+    hidden[known], warm[known], excluded[known, :own] = users.hidden, users.warm, users.excluded
+    recent[known], clicked[known] = users.recent, users.own
+    for number, query in enumerate(queries):
+        indexes = release.catalogue.indexes(query.exclude)
+        excluded[number, own : own + len(indexes)] = indexes
+    return Applied(np.arange(count), hidden, warm, excluded, recent, clicked, np.full(count, NO_ROW))
+
+
+def _taken(users: Applied, at: Sequence[int]) -> Applied:
     return users._replace(
-        hidden=users.hidden[places], recent=users.recent[places], own=users.own[places], excluded=excluded
+        hidden=users.hidden[at],
+        warm=users.warm[at],
+        excluded=users.excluded[at],
+        recent=users.recent[at],
+        own=users.own[at],
     )
 
 
-def _best(recommender: Recommender, users: Applied, top: int, items: Indexes | None) -> TopK:
-    if items is None:
-        return recommender.top_k(users, slice(None), top)
-    hidden = users.hidden.astype(np.float32)
-    return recommender.release.rank_among(
-        items, hidden, top, excluded=users.excluded, recent=users.recent, own=users.own
-    )
+def _lists(recommender: Recommender, users: Applied, top: int, items: Indexes | None) -> TopK:
+    """Return the `top` best of `items`, or of all, for each of `users`; fallback lists have no scores."""
+    warm, shape = users.warm, (len(users.warm), top)
+    found = TopK(np.full(shape, NO_ITEM, np.int32), np.full(shape, -np.inf, np.float32))
+    if warm.any():
+        found.indexes[warm], found.scores[warm] = (
+            recommender.top_k(users, warm, top)
+            if items is None
+            else recommender.release.rank_among(
+                items,
+                users.hidden[warm].astype(np.float32),
+                top,
+                excluded=users.excluded[warm],
+                recent=users.recent[warm],
+                own=users.own[warm],
+            )
+        )
+    for place in np.flatnonzero(~warm).tolist():
+        popular = _popular(recommender, users.excluded[place], top, items)
+        found.indexes[place, : len(popular)] = popular
+    return found
 
 
 def _popular(recommender: Recommender, excluded: Indexes, k: int, items: Indexes | None) -> Indexes:
@@ -165,17 +191,6 @@ def _popular(recommender: Recommender, excluded: Indexes, k: int, items: Indexes
     )
     more = release.rank_among(rest, nothing, k - len(popular), recent=recent, own=own).indexes[0]
     return np.append(popular, more[more != NO_ITEM])
-
-
-def _excluded(recommender: Recommender, queries: Sequence[Query], known: Rows, users: Applied) -> Indexes:
-    """Return the items to leave out of each list: by the user's last clicks, and by the request."""
-    most, own = max((len(query.exclude) for query in queries), default=0), users.excluded.shape[1]
-    excluded = np.full((len(queries), own + most), NO_ITEM, np.int32)
-    excluded[known, :own] = users.excluded
-    for number, query in enumerate(queries):
-        indexes = recommender.release.catalogue.indexes(query.exclude)
-        excluded[number, own : own + len(indexes)] = indexes
-    return excluded
 
 
 def _listed(recommender: Recommender, indexes: Indexes, scores: Floats, reason: str, k: int) -> Listed:
