@@ -94,6 +94,7 @@ _OWN: Final = {
     "files.time_zone": ("Europe/Lisbon", "Europe/Lisbon"),
     "files.encoding": ("cp1252", "cp1252"),
     "loss.function": ("cross_entropy", "cross_entropy"),
+    "http.advertised": ("http://10.0.0.7:9464", "http://10.0.0.7:9464"),
     "registry.url": ("http://registry", "http://registry"),
 }
 """Keys whose values are of a kind of their own."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import jsonschema
 import kafka
 import numpy as np
 import pytest
@@ -27,7 +28,10 @@ from worker.core.known_items import Item
 from worker.core.reasons import BadRecord, Reason
 from worker.core.recommender import Recommendations
 from worker.core.rule_record import RuleDecoder
+from worker.http.openapi import document
 from worker.kafka.memory import MemoryCluster, MemoryRecord
+from worker.settings.common import Click
+from worker.settings.events import Events
 from worker.settings.fields import kinds_of
 from worker.settings.loading import CONFIG_VARIABLE, given, load, variable
 from worker.topics.clicks import decode
@@ -278,9 +282,10 @@ def test_the_topic_in_readme_is_read_and_its_lists_too(
 
 
 def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
-    """Clicks, items and rules are read under the defaults; a list has the fields that the worker writes."""
-    click, item, rule, shown = blocks("worker/README.md", "json")
+    """Clicks, requests, items and rules are read under the defaults; a list has the worker's fields."""
+    click, request, item, rule, shown, asked = blocks("worker/README.md", "json")
     decoded = decode(written(click), Decoder(Fields()))
+    requested = decode(written(request), Events(type="type").decoder(Click()))
     published = json.loads(answer(decoded.clicks, "recommendations").value or b"")
     documented = json.loads(shown)
     described = ItemDecoder().decode(item.encode(), b"boots")
@@ -289,9 +294,12 @@ def test_the_records_in_the_reference_are_those_of_the_worker() -> None:
     assert not isinstance(RuleDecoder().decode(rule.encode(), b"autumn"), BadRecord)
     assert [name.removesuffix("_ms") for name in Item._fields] == [*json.loads(item)]
     assert None not in [*(described[1] or ())]
-    assert decoded.bad == []
+    assert decoded.bad == requested.bad == []
+    assert [one.asked.request_id for one in requested.requests] == ["r-17"]
     assert [*documented] == [*published]
     assert [*documented["event"]] == [*published["event"]]
+    jsonschema.validate(json.loads(asked), document()["components"]["schemas"]["List"])
+    assert {*json.loads(asked)} < {*document()["components"]["schemas"]["List"]["properties"]}
 
 
 def written(value: str) -> list[MemoryRecord]:

@@ -90,7 +90,7 @@ class State(Section):
 
 
 class Http(Section):
-    """The HTTP server for /metrics, /livez, /readyz and /v1/users."""
+    """The HTTP server for /metrics, /livez, /readyz and /v1."""
 
     host: str = setting(
         "127.0.0.1",
@@ -102,6 +102,13 @@ class Http(Section):
         None,
         "Bearer token for `/v1`, of at least 16 characters. Without a token, `/v1` is served only if `host` "
         "is a loopback address.",
+    )
+
+    advertised: str = setting(
+        "",
+        "URL at which the other workers of the group reach this one, such as `http://10.0.0.7:9464`. With "
+        "it, a worker passes a request for a list on to the worker that serves the user. Empty: it does not.",
+        pattern=r"^(https?://[^\s/?#@]{1,250})?$",
     )
 
     @field_validator("token")

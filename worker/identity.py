@@ -25,8 +25,8 @@ SLACK_SECONDS: Final = 5.0
 class Identity:
     """A worker's name in its group, which must be unique among the running workers.
 
-    Static members need no such check: a new member replaces its predecessor at once, and the broker fences
-    the predecessor.
+    A static member needs no claim: a new member replaces its predecessor at once, and the broker fences the
+    predecessor.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Identity:
         group: str,
         topic: str,
         client_id: str,
+        static: bool = False,
         session_seconds: float,
         readiness: Readiness,
         stop: Stop,
@@ -45,19 +46,20 @@ class Identity:
         self._group = group
         self._topic = topic
         self._client_id = client_id
+        self._static = static
         self._session_seconds = session_seconds
         self._readiness = readiness
         self._stop = stop
         self._steady = steady
 
     def claim(self) -> None:
-        """Wait until no member of the group has this worker's name.
+        """Wait until no member of the group has this worker's name; a static member does not wait.
 
         A killed worker remains a member until its session times out. Raises SharedIdentity if a member with
         this name remains after that timeout, StopNow on a stop request, KafkaAway.
         """
         deadline = self._steady() + self._session_seconds + SLACK_SECONDS
-        while holder := next(iter(self._named()), None):
+        while not self._static and (holder := next(iter(self._named()), None)):
             if self._steady() >= deadline:
                 raise SharedIdentity(
                     f"another worker runs as {self._client_id} at {holder.host} (member {holder.member_id}), "

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from worker.answers import Answers
 from worker.checkpoint import Checkpoint
 from worker.errors import (
     CheckpointFailed,
@@ -65,6 +66,7 @@ class Loop:
         table: PartitionTable,
         recovery: Recovery,
         walk: Walk,
+        answers: Answers,
         checkpoint: Checkpoint,
         observer: Observer,
         pace: Pace,
@@ -85,6 +87,7 @@ class Loop:
         self._table = table
         self._recovery = recovery
         self._walk = walk
+        self._answers = answers
         self._checkpoint = checkpoint
         self._observer = observer
         self._pace = pace
@@ -124,6 +127,7 @@ class Loop:
             for one in self._followed:
                 one.apply()
             self._serve(records)
+            self._answers.answer()
             self._rebuild(len(records))
             self._recover()
             self._checkpoint.flush_due()
@@ -235,7 +239,7 @@ class Loop:
         """
         while records:
             decoded = self._decoded(records, polled=polled)
-            self._pace.count(len(decoded.clicks))
+            self._pace.count(len(decoded.clicks) + len(decoded.requests))
             yield records[: decoded.records], decoded
             records = records[decoded.records :]
             if records and self._checkpoint.due:

@@ -1,4 +1,4 @@
-"""Observation of the worker: gauges, lag, and answers about users."""
+"""Observation of the worker: gauges and lag."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Final
 
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
-from worker.core.description import described
-from worker.core.ids import canonical
 from worker.core.states import States
-from worker.http.questions import Answer, Questions
 from worker.http.readiness import Readiness
 from worker.kafka.interface import GroupMember
 from worker.metrics import Look, Metrics
@@ -23,7 +20,7 @@ LOOK_SECONDS: Final = 5.0
 
 
 class Observer:
-    """Updates gauges and answers questions between batches."""
+    """Updates gauges between batches."""
 
     def __init__(
         self,
@@ -36,7 +33,6 @@ class Observer:
         partitions: Callable[[], int],
         metrics: Metrics,
         readiness: Readiness,
-        questions: Questions,
         clock: Clock,
     ) -> None:
         self._table = table
@@ -48,7 +44,6 @@ class Observer:
         """Returns the number of partitions of the clicks topic."""
         self._metrics = metrics
         self._readiness = readiness
-        self._questions = questions
         self._steady = clock.steady
         self._look_due = 0.0
         self._looked_at: set[int] = set()
@@ -58,7 +53,6 @@ class Observer:
         """Update the gauges and, every few seconds, the lag. Raises KafkaAway, TopicError."""
         self._readiness.beat()
         self._note()
-        self._questions.answer(self._known_of)
         served = self._table.served()
         due = self._steady() >= self._look_due or served.keys() != self._looked_at
         # Skipped while a transaction is open: a slow answer of the broker could make the commit time out.
@@ -93,16 +87,3 @@ class Observer:
             metrics.users_with_bought_items.set(bought.users)
             metrics.bought_items_dropped.inc(bought.take_dropped())
         self._adoption.note()
-
-    def _known_of(self, user_id: str) -> Answer:
-        """Return this worker's state of a user or, if it has none, the partitions that it serves."""
-        sent = {number: one.uncommitted for number, one in sorted(self._table.served().items())}
-        user_id = canonical(user_id)
-        known = described(self._states, self._adoption.serving.recommender(user_id), user_id, sent)
-        if known is not None:
-            return True, known
-        error = (
-            "this worker has no state of this user: the user never clicked, is in another partition, or was "
-            "evicted or deleted; `nextclick-worker user` shows more"
-        )
-        return False, {"error": error, "serves": [*sent], "not_ready": self._table.describe()}

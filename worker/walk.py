@@ -5,6 +5,8 @@ The published records become durable with the next checkpoint.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.core.batch import Clicks
@@ -15,7 +17,8 @@ from worker.partitions.flushing import Flushing
 from worker.partitions.table import PartitionTable
 from worker.process.outcomes import Letter, Outcomes
 from worker.releases.adoption import Adoption
-from worker.topics.clicks import Decoded, decode
+from worker.requests import Replies, Requests
+from worker.topics.clicks import Decoded, Requested, decode
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.recommendations import RecommendationWriter
 
@@ -31,6 +34,7 @@ class Walk:
         checkpoint: Checkpoint,
         flushing: Flushing,
         *,
+        requests: Requests,
         recommendations: RecommendationWriter,
         dead_letters: DeadLetterWriter,
         outcomes: Outcomes,
@@ -42,6 +46,7 @@ class Walk:
         self._table = table
         self._checkpoint = checkpoint
         self._flushing = flushing
+        self._requests = requests
         self._recommendations = recommendations
         self._dead_letters = dead_letters
         self._outcomes = outcomes
@@ -66,17 +71,22 @@ class Walk:
         self._dead_letters.publish(bad)
         batches = decoded.clicks.divided(MAX_BATCH) if len(decoded.clicks) else ()
         answered = [self._answer(batch) for batch in batches]
+        replied = self._reply(decoded.requests) if decoded.requests else None
         # Counted only here, so that records, clicks and lists add up even if a batch is not completed.
         for one in answered:
             self._metrics.observe_batch(one)
+        if replied is not None:
+            self._metrics.observe_requests(replied.lists, too_old=replied.too_old)
         self._metrics.observe_records(
             clicked=decoded.clicked,
+            requested=decoded.requested,
             skipped=decoded.skipped,
             bad=[one.reason for one in bad],
             trimmed=decoded.trimmed,
         )
         letters = [Letter(one.reason, one.record.value, one.record.key, one.record.headers) for one in bad]
-        self._outcomes.note(len(records), letters, skipped=decoded.skipped.total(), times=decoded.times)
+        skipped = decoded.skipped.total() + decoded.requested
+        self._outcomes.note(len(records), letters, skipped=skipped, times=decoded.times)
         last = {record.partition: record for record in records}
         for number, record in last.items():
             partition = self._table[number]
@@ -97,6 +107,16 @@ class Walk:
         self._outcomes.answered(clicks, lists, now_ms=now_ms)
         too_old = sum(part.applied.too_old for part in applied)
         return Answered(clicks, lists, too_old, now_ms, serving.champion.release.number)
+
+    def _reply(self, requested: Sequence[Requested]) -> Replies:
+        """Answer requests, from the states after all clicks of the batch."""
+        with self._metrics.timed("rank"):
+            replies = self._requests.answer(requested)
+        with self._metrics.timed("publish"):
+            self._recommendations.reply(
+                replies.requests, replies.lists, replies.request_ids, now_ms=self._clock.now_ms()
+            )
+        return replies
 
     def replay(self, clicks: Clicks) -> None:
         """Apply clicks that were answered before, without publishing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.answers import Answers
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
 from worker.config import Settings
@@ -35,13 +36,14 @@ from worker.process.retry import Retry
 from worker.process.stop import Stop
 from worker.releases.adoption import Adoption
 from worker.releases.follower import ReleaseFollower
+from worker.requests import Requests
 from worker.schemas.interface import Registry
 from worker.schemas.output import framed_lists
 from worker.topics import needs
 from worker.topics.dead_letters import DeadLetterWriter
 from worker.topics.needs import Need
 from worker.topics.quality import QualityWriter
-from worker.topics.recommendations import ENCODERS, RecommendationWriter, encoder
+from worker.topics.recommendations import ENCODERS, ENCODERS_OF_ONE, RecommendationWriter, encoder
 from worker.topics.releases import ReleaseReader
 from worker.topics.states import StateWriter, TopicIds
 from worker.topics.watch import TopicWatch
@@ -143,6 +145,13 @@ class _Wiring:
         self._adoption = self._new_adoption()
         self._followed = self._new_followed()
         self._member = self._new_member()
+        self._requests = Requests(
+            states,
+            self._adoption,
+            next((one for one in self._followed if isinstance(one, ItemUpdates)), None),
+            recommend=settings.recommend,
+            clock=self._clock,
+        )
 
     def worker(self) -> Worker:
         """Return the assembled worker."""
@@ -152,7 +161,7 @@ class _Wiring:
             steady=clock.steady,
             waiting=process.readiness.waiting,
             count=metrics.observe_failure,
-            rival=self._rival,
+            rival=lambda: self._identity().rival(self._member.ids),
         )
         follower = self._new_follower()
         table = PartitionTable(self._states, self._quality, follower, steady=clock.steady)
@@ -209,19 +218,23 @@ class _Wiring:
         *,
         created_again: CreatedAgain,
     ) -> Loop:
-        process = self._process
+        def partitions() -> int:
+            return self._topics.partitions(self._settings.topics.clicks)
+
         observer = Observer(
             table,
             self._states,
             self._member,
             self._adoption,
             checkpoint,
-            partitions=lambda: self._topics.partitions(self._settings.topics.clicks),
+            partitions=partitions,
             metrics=self._metrics,
-            readiness=process.readiness,
-            questions=process.questions,
+            readiness=self._process.readiness,
             clock=self._clock,
         )
+        answers = Answers(self._process.questions, table, self._requests, partitions=partitions)
+        self._process.questions.wake = self._member.wake
+        self._transactions.meanwhile = answers.answer_until
         return Loop(
             member=self._member,
             transactions=self._transactions,
@@ -230,36 +243,23 @@ class _Wiring:
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
+            answers=answers,
             checkpoint=checkpoint,
             observer=observer,
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),
             retry=retry,
             topics=self._topics,
             created_again=created_again,
-            look_up_schema=self._look_up_schema,
-            claim_identity=self._claim_identity,
+            look_up_schema=self._framed_lists.look_up if self._framed_lists else lambda: None,
+            claim_identity=lambda: self._identity().claim(),
             metrics=self._metrics,
-            readiness=process.readiness,
-            stop=process.stop,
+            readiness=self._process.readiness,
+            stop=self._process.stop,
         )
-
-    def _look_up_schema(self) -> None:
-        """Look up the schema of the lists, if their format has one. Raises RegistryAway, RegistryRefused."""
-        if self._framed_lists is not None:
-            self._framed_lists.look_up()
 
     def _ids(self) -> TopicIds:
         topics = self._settings.topics
         return TopicIds(self._topics.id(topics.clicks), self._topics.id(topics.releases))
-
-    def _claim_identity(self) -> None:
-        """Wait until no other group member has this worker's name. Raises SharedIdentity, StopNow."""
-        if not self._settings.static_membership:
-            self._identity().claim()
-
-    def _rival(self) -> str:
-        """Return where another worker has this worker's name; empty if there is none."""
-        return self._identity().rival(self._member.ids)
 
     def _identity(self) -> Identity:
         settings, process = self._settings, self._process
@@ -268,6 +268,7 @@ class _Wiring:
             group=settings.group,
             topic=settings.topics.clicks,
             client_id=settings.transactional_id,
+            static=settings.static_membership,
             session_seconds=settings.kafka.session_timeout_ms / 1_000,
             readiness=process.readiness,
             stop=process.stop,
@@ -325,6 +326,7 @@ class _Wiring:
             heartbeat_interval_ms=kafka.heartbeat_interval_ms,
             fetch_max_wait_ms=kafka.fetch_max_wait_ms,
             static_member=settings.worker_id if settings.static_membership else None,
+            address=settings.http.advertised,
         )
 
     def _new_follower(self) -> StateFollower:
@@ -373,11 +375,13 @@ class _Wiring:
             table,
             checkpoint,
             flushing,
+            requests=self._requests,
             recommendations=RecommendationWriter(
                 self._transactions,
                 topic=topics.recommendations,
                 clicks_topic=topics.clicks,
                 encode=encoder(self._framed_lists) if self._framed_lists else ENCODERS[recommend.format],
+                encode_one=self._framed_lists or ENCODERS_OF_ONE[recommend.format],
             ),
             dead_letters=self._dead_letters,
             outcomes=Outcomes(

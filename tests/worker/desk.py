@@ -26,7 +26,7 @@ from worker.clock import Clock
 from worker.config import Settings
 from worker.core.manifest import Manifest
 from worker.core.states import States
-from worker.http.questions import Answer, Questions
+from worker.http.questions import AboutUser, Answer, Question, Questions
 from worker.http.readiness import Readiness
 from worker.kafka.memory import Crashed, MemoryCluster, MemoryConnection, MemoryRecord
 from worker.metrics import Metrics
@@ -81,7 +81,8 @@ class DeskWorker:
         self.settings = settings
         self.stop_by_hand = StopByHand(advance)
         self.connection: MemoryConnection = cluster.connect()
-        self.process = Process(metrics, readiness, Questions(), self.stop_by_hand, clock)
+        questions = Questions(clock=cluster.steady)
+        self.process = Process(metrics, readiness, questions, self.stop_by_hand, clock)
         self.worker: Worker = wired(
             settings,
             self.connection,
@@ -123,11 +124,17 @@ class DeskWorker:
         """The value of a sample; 0.0 where there is none."""
         return self.process.metrics.registry.get_sample_value(name, labels) or 0.0
 
-    def known(self, user_id: str) -> Answer:
-        """What it answers to a question about a user; it goes round until it does."""
+    def known(self, user_id: str) -> tuple[bool, dict[str, Any]]:
+        """Whether it has a state of a user, and what it answers to a question about that."""
+        status, document = self.ask(AboutUser(user_id))
+        return status == 200, document
+
+    def ask(self, question: Question, meanwhile: Callable[[], object] = lambda: None) -> Answer:
+        """What it answers to a question; it goes round until it does, after `meanwhile` each time."""
         with ThreadPoolExecutor(1) as asking:
-            answer = asking.submit(asyncio.run, self.process.questions.ask(user_id))
+            answer = asking.submit(asyncio.run, self.process.questions.ask(question))
             while not answer.done():
+                meanwhile()
                 self.round()
             return answer.result()
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import ITEMS
-from tests.worker.desk import Desk, DeskWorker, successor_desk
+from tests.worker.desk import Desk, DeskWorker
 from worker.errors import KafkaAway
 from worker.observer import LOOK_SECONDS
 
@@ -178,53 +177,6 @@ def test_marks_of_others_in_the_clicks_are_passed() -> None:
     assert len(desk.answers()) == 2
 
     desk.until(lambda: desk.saved() == {0: 3}, "the mark to be saved")
-
-
-def test_questions_about_users_are_answered() -> None:
-    """What is known of one, and what would be recommended now."""
-    desk = successor_desk(partitions=4)
-    worker = desk.serving()
-    for number in (3, 4):
-        desk.click("ada", ITEMS[number], partition=2)
-    desk.settle()
-    found, known = worker.known("ada")
-
-    assert found
-    assert known["recent_items"] == ["item-3", "item-4"]
-    assert known["recommendations"]["items"][0] == "item-5"
-
-
-def test_a_state_is_saved_when_its_block_is_committed() -> None:
-    """Not while the block is in the open transaction: a crash would lose it."""
-    desk = Desk(partitions=1, commit_interval=1.0, state={"flush_interval": 2.0})
-    worker = desk.serving()
-    desk.click("ada")
-    seen = set()
-    for _ in range(200):
-        desk.step()
-        found, known = worker.known("ada")
-        sent, committed = (
-            any((one.key or b"").startswith(b"block/") for one in records)
-            for records in (desk.cluster.read(desk.topics.state, committed=False), desk.states())
-        )
-        seen.add((sent, committed))
-        assert bool(found and known["saved"]) == committed
-
-    assert seen == {(False, False), (True, False), (True, True)}
-
-
-def test_of_a_user_who_is_not_here_it_says_who_is() -> None:
-    """Another worker may have the partition; and why this one may not have it yet."""
-    desk = Desk(partitions=2)
-    worker = desk.serving()
-    worker.worker.table.drop(1)
-    worker.worker.table.assign(1)
-    found, known = worker.worker.loop._observer._known_of("nobody")
-
-    assert not found
-    assert known["serves"] == [0]
-    assert "no state of this user" in known["error"]
-    assert known["not_ready"].startswith("recovering partitions 1")
 
 
 def test_the_loop_beats() -> None:

@@ -38,7 +38,7 @@ def test_each_type_does_what_it_is_set_to_do() -> None:
     worker = desk.serving()
     view = send(desk, "ada", "item-2")
     desk.settle()
-    for kind in ("purchase", "search", "request", None):
+    for kind in ("purchase", "search", None):
         send(desk, "ada", "item-3", kind)
     desk.settle()
     again = send(desk, "ada", "item-2")
@@ -53,7 +53,6 @@ def test_each_type_does_what_it_is_set_to_do() -> None:
     assert worker.metric("nextclick_bought_items_total") == 1
     assert worker.metric("nextclick_users_with_bought_items") == 1
     assert worker.metric("nextclick_skipped_total", reason="type") == 2
-    assert worker.metric("nextclick_skipped_total", reason="request") == 1
     assert worker.metric("nextclick_records_total", became="clicks") == 3
     assert worker.metric("nextclick_clicks_without_list_total", reason="superseded") == 0
 

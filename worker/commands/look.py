@@ -11,10 +11,13 @@ import click
 import numpy as np
 
 from worker import commandline
-from worker.commandline import Command, config_options, json_option
+from worker.commandline import OUTPUT, Command, config_options, json_option, option
 from worker.commands import champion, connect, known_items, spellings, to_json
 from worker.config import Settings
+from worker.core.asking import Query, answer
 from worker.core.description import described
+from worker.core.explaining import explained
+from worker.core.ranking import Indexes
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
@@ -27,8 +30,14 @@ from worker.topics.state_scan import Contents, Marks, Trace
 @click.command(cls=Command)
 @config_options
 @json_option
+@option(
+    "--explain",
+    is_flag=True,
+    group=OUTPUT,
+    help="Explain the list: the terms of each score, and the items that were left out.",
+)
 @click.argument("user_id")
-def user(as_json: bool, user_id: str) -> None:
+def user(as_json: bool, explain: bool, user_id: str) -> None:
     """Show the data of a user in the state topic, as of the last flush. Exit code 1 if there is no data."""
     settings = commandline.settings(Settings)
     topic, trace = settings.topics.state, Trace()
@@ -39,7 +48,7 @@ def user(as_json: bool, user_id: str) -> None:
         raise StateRefused(
             "\n".join(["these records may hold the user, but cannot be read:", *trace.unreadable])
         )
-    document = _user_document(settings, spelling, trace)
+    document = _user_document(settings, spelling, trace, explain=explain)
     click.echo(to_json(document) if as_json else _user_text(document))
     sys.exit(not trace)
 
@@ -75,9 +84,11 @@ def state(as_json: bool) -> None:
     click.echo(to_json(document) if as_json else _state_text(document))
 
 
-def _user_document(settings: Settings, user_id: str, trace: Trace) -> dict[str, Any]:
+def _user_document(settings: Settings, user_id: str, trace: Trace, *, explain: bool) -> dict[str, Any]:
     release, problem = champion(settings)
-    found, block = _current(settings, user_id, trace, release) if trace.copies else (None, None)
+    found, block = (
+        _current(settings, user_id, trace, release, explain=explain) if trace.copies else (None, None)
+    )
     home = (found["partition"], block) if found else None
     return {
         "user_id": user_id,
@@ -132,7 +143,7 @@ def _place(copy: state_scan.Copy) -> dict[str, int]:
 
 
 def _current(
-    settings: Settings, user_id: str, trace: Trace, release: Release | None
+    settings: Settings, user_id: str, trace: Trace, release: Release | None, *, explain: bool
 ) -> tuple[dict[str, Any] | None, int | None]:
     """Return the user's state that a worker would load, and the number of the block that holds it."""
     size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
@@ -157,9 +168,17 @@ def _current(
     found = described(states, recommender, user_id, {copy.partition: () for copy in trace.copies})
     if found is None:
         return None, None
-    row = states.find(found["partition"], user_id)
+    rows = np.array([states.find(found["partition"], user_id)])
+    if recommender and explain:
+        query = Query(settings.recommend.top)
+        (listed,) = answer(recommender, rows, [query], _no_filter)
+        found["explained"] = explained(recommender, int(rows[0]), query, listed, _no_filter)
     del found["saved"]
-    return found, int(states.blocks(np.array([row]))[0])
+    return found, int(states.blocks(rows)[0])
+
+
+def _no_filter(query: Query) -> Indexes:
+    raise AssertionError(f"{query} has no filters")
 
 
 def _owner(settings: Settings, partition: int) -> dict[str, str] | None:
@@ -221,6 +240,20 @@ def _state_lines(document: dict[str, Any]) -> list[str]:
         f"recent items, oldest first: {', '.join(found['recent_items'])}",
         *bought,
         f"recommendations: {listed}",
+        *_explained_lines(found.get("explained", {"places": [], "left_out": []})),
+    ]
+
+
+def _explained_lines(explained: dict[str, Any]) -> list[str]:
+    lines = []
+    for place in explained["places"]:
+        if "score" in place:
+            terms = (f"{name} {value:.2f}" for name, value in place.items() if name != "item_id")
+            lines.append(f"  {place['item_id']}: {', '.join(terms)}")
+        else:
+            lines.append(f"  {place['item_id']}: popular, rank {place['popular'] or 'below the list'}")
+    return lines + [
+        f"left out: {one['item_id']}: {', '.join(one['because'])}" for one in explained["left_out"]
     ]
 
 

@@ -16,10 +16,12 @@ from worker.commandline import Command, config_options
 from worker.commands import connect
 from worker.config import Settings
 from worker.errors import EXIT_CODE, NextclickError
-from worker.http.questions import Questions
+from worker.http.passing import Passing
+from worker.http.questions import ANSWER_SECONDS, Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
 from worker.metrics import Metrics
+from worker.owners import Owners
 from worker.process import logging
 from worker.process.memory import collect_seldom
 from worker.process.stop import Stop
@@ -49,6 +51,8 @@ def _serve(settings: Settings) -> None:
     metrics, clock = Metrics(), Clock()
     readiness, questions = Readiness(metrics.ready, clock.steady), Questions()
     process = Process(metrics, readiness, questions, Stop(), clock)
+    connection, advertised = connect(settings), settings.http.advertised
+    owners = Owners(connection, group=settings.group, topic=settings.topics.clicks)
     collect_seldom()
     with ExitStack() as life:
         life.enter_context(process.stop.installed())
@@ -64,6 +68,10 @@ def _serve(settings: Settings) -> None:
                 metrics=metrics.http,
                 readiness=readiness,
                 questions=questions,
+                top=settings.recommend.top,
+                passing=Passing(owners.look_up, own=advertised, seconds=ANSWER_SECONDS)
+                if advertised
+                else None,
             )
         )
         structlog.get_logger("worker").info(
@@ -72,7 +80,7 @@ def _serve(settings: Settings) -> None:
             worker_id=settings.worker_id,
             http=_address(settings.http.host, port),
         )
-        wired(settings, connect(settings), process).loop.run()
+        wired(settings, connection, process).loop.run()
 
 
 def _address(host: str, port: int) -> str:

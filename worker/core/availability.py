@@ -7,6 +7,7 @@ the fallback list changes. It belongs to the release in service, so it ends with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from worker.core.placing import Constraint, placed
 from worker.core.ranking import NO_ITEM, Floats, Indexes, TopK
 from worker.core.release import Release
+
+_LOOKED_AT: Final = 8
+"""With limits of rules, this many times as many candidates of a fallback list are looked at as are wanted."""
 
 
 class Availability:
@@ -28,6 +32,8 @@ class Availability:
         self._added: Floats | None = None
         """By item: the number that rules add to its score, -inf for an item to leave out; None: nothing."""
         self._popular = release.popular
+        self._every: Indexes | None = None
+        """All items: the popular ones, then the others by their bias; None until they are needed."""
 
     @property
     def unavailable(self) -> int:
@@ -75,14 +81,14 @@ class Availability:
         """Return the `top` most popular items that are available and not among `excluded`, best first."""
         return self._popular[~np.isin(self._popular, excluded)][:top]
 
-    def candidates(self, added: Floats | None = None) -> TopK:
+    def candidates(self, added: Floats | None = None, *, everything: bool = False) -> TopK:
         """Return all items of the fallback list, best first, in one row, with scores that stand for ranks.
 
         An item at place p of the release's popular items has the score -log(p), plus what is added to its
         score in all lists and, in this one, by `added`. So an item with a factor of 2 moves from place 10 to
-        where place 5 would be.
+        where place 5 would be. `everything`: whether all other items follow, by their bias.
         """
-        popular = self._release.popular
+        popular = self._all() if everything else self._release.popular
         scores = -np.log(np.arange(1, len(popular) + 1)).astype(np.float32)
         for one in (self._added, added):
             if one is not None:
@@ -91,17 +97,45 @@ class Availability:
         order = order[(scores > -np.inf)[order] & self._available[popular[order]]]
         return TopK(popular[order][None], scores[order][None])
 
-    def fallback(self, excluded: Indexes, top: int, constraint: Constraint | None = None) -> Indexes:
-        """Return the fallback list for each row of `excluded` `[B, X]`, `[B, top]`, padded with `NO_ITEM`."""
+    def fallback(
+        self,
+        excluded: Indexes,
+        top: int,
+        constraint: Constraint | None = None,
+        *,
+        everything: bool = False,
+    ) -> Indexes:
+        """Return the fallback list for each row of `excluded` `[B, X]`, `[B, top]`, padded with `NO_ITEM`.
+
+        `everything`: see `candidates`. Then a limit of a rule may leave the list shorter than it could be,
+        because no more than a few times `top` candidates are looked at.
+        """
+        if everything:
+            constraint = constraint or Constraint()
         if constraint is not None:
             pins = [pin for pin in constraint.pins if self.allows(np.array(pin[1:]), constraint.adjust).all()]
-            candidates = self.candidates(constraint.adjust)
+            candidates = self.candidates(constraint.adjust, everything=everything)
+            enough = excluded.shape[1] + len(pins) + _LOOKED_AT * top
+            candidates = TopK(candidates.indexes[:, :enough], candidates.scores[:, :enough])
             return placed(candidates, excluded, top, constraint._replace(pins=tuple(pins))).indexes
         lists = np.full((len(excluded), top), NO_ITEM, np.int32)
         for row, left_out in zip(lists, excluded, strict=True):
             popular = self.popular(left_out, top)
             row[: len(popular)] = popular
         return lists
+
+    def _all(self) -> Indexes:
+        if self._every is None:
+            release, popular = self._release, self._release.popular
+            recent, own = (
+                np.full((1, needed), NO_ITEM, np.int32)
+                for needed in (release.recent_needed, release.own_needed)
+            )
+            scores = release.scores(np.zeros((1, release.state_size), np.float32), recent, own)[0]
+            scores[popular] = np.inf
+            others = np.argsort(-scores, kind="stable")[len(popular) :].astype(np.int32)
+            self._every = np.append(popular, others)
+        return self._every
 
     def _set(self, indexes: Indexes, available: NDArray[np.bool_]) -> None:
         self._available[indexes] = available

@@ -145,12 +145,12 @@ class Constraints:
             self._added[items] = added
             self._availability.add(self._added, items)
 
-    def holding(self, last: Indexes) -> list[str]:
-        """Return the names of the rules that hold for the list after a click on the item `last` `[1]`."""
+    def holding(self, last: Indexes, placement: str = "") -> list[str]:
+        """Return the names of the rules that hold for a list after a click on the item `last` `[1]`."""
         return [
             name
             for name, rule in self._rules.items()
-            if not rule.is_conditional or (not rule.placements and self._holds(rule, last)[0])
+            if not rule.is_conditional or (_is_at(rule, placement) and self._holds(rule, last)[0])
         ]
 
     def together(self, names: Collection[str]) -> Constraint:

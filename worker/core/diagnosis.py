@@ -47,6 +47,7 @@ _FAULTS: Final[Mapping[Reason, str]] = {
     Reason.TOO_EARLY: "have a time before click.earliest (in another unit, or not a time?)",
     Reason.FUTURE_TIMESTAMP: "have a time over an hour after their record's own (in another unit or zone?)",
     Reason.INVALID_RULE: "are not valid rules",
+    Reason.BAD_REQUEST: "are requests with a field that is not valid",
     Reason.UNREADABLE: "are damaged: they cannot be decoded as Kafka records",
 }
 

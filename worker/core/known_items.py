@@ -163,6 +163,15 @@ class KnownItems:
         """The text of each tag, by its number. A tag that was ever there keeps its number."""
         return self._tags.names
 
+    def tagged(self, tag: str) -> list[str]:
+        """Return the items with a tag."""
+        return [*map(self._ids.id, self._tags.places(tag).tolist())]
+
+    @property
+    def tag_changes(self) -> int:
+        """The number of times that an item's tags changed: until it grows, `tagged` returns the same."""
+        return self._tags.changes
+
     def _put(self, item_id: str, item: Item | None) -> bool:
         """Store a description; return whether the item's availability or tags changed."""
         place = self._ids.add(item_id)

@@ -67,12 +67,19 @@ class Listing:
         self.effects = RuleEffects()
 
     def lists(
-        self, asked: Asking, top: int | None = None, *, placement: str = "", allowed: Flags | None = None
+        self,
+        asked: Asking,
+        top: int | None = None,
+        *,
+        placement: str = "",
+        allowed: Flags | None = None,
+        everything: bool = False,
     ) -> Listed:
         """Return a list for each user, of another length than usual if `top` is given.
 
         `placement`: the name of the place where the lists are shown; lists from clicks have none. `allowed`
-        `[N]`: a mask of the items that the lists may have, besides what rules say; None: all.
+        `[N]`: a mask of the items that the lists may have, besides what rules say; None: all. `everything`:
+        whether a fallback list that lacks popular items is filled with others.
         """
         top = self._top if top is None else top
         shape, warm = (len(asked.warm), top), asked.warm
@@ -95,7 +102,12 @@ class Listing:
         for rows, constraint in parts:
             cold = rows[~warm[rows]]
             if len(cold):
-                found.indexes[cold] = self.availability.fallback(asked.excluded[cold], top, constraint)
+                fallback = self.availability.fallback(asked.excluded[cold], top, constraint)
+                if everything and (short := fallback[:, -1] == NO_ITEM).any():
+                    fallback[short] = self.availability.fallback(
+                        asked.excluded[cold[short]], top, constraint, everything=True
+                    )
+                found.indexes[cold] = fallback
             if constraint and constraint.pins:
                 found.pinned[rows] = np.isin(found.indexes[rows], [item for _, item in constraint.pins])
         return found

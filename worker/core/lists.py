@@ -31,11 +31,10 @@ from worker.core.ranking import (
     Indexes,
     ItemTable,
     TopK,
-    checked_clicks,
     excluded_gains,
     top_k,
 )
-from worker.core.search import LOWEST, NO_ADJUSTS, Adjusts, Best, keys, kth, quiet
+from worker.core.search import LOWEST, NO_ADJUSTS, Adjusts, Best, checked_clicks, keys, kth, quiet
 
 _GROUP: Final = 16
 """Scores of which only the maximum is compared at first; a power of two."""

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.core.lists import Lists
-from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, TopK, checked_clicks, top_k
-from worker.core.search import Adjusts, quiet
+from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, TopK, top_k
+from worker.core.search import Adjusts, checked_clicks, quiet
 
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.search import Best, Change, group_count, quiet
+from worker.core.search import Best, Change, checked_clicks, group_count, quiet
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int32]
@@ -115,7 +115,7 @@ class ItemTable:
         """The number of items with padding, of which there is at least one."""
         # Hot path: as a column of the product, a bias costs a third of adding it to all scores.
         self._has_bias = bias is not None
-        self.true_bias: Floats | None = None
+        self._true_bias: Floats | None = None
         """The bias by place, once an item was adjusted: `_vectors` then has another one."""
         self.lists = None if lists is None else np.sort(lists)
         """The list of each place, which is in the order of lists; None: places are items."""
@@ -177,15 +177,15 @@ class ItemTable:
 
         -inf: the item is not available, so the scores are those of a table without it.
         """
-        if self.true_bias is None:
+        if self._true_bias is None:
             if not self._has_bias:
                 self._vectors = np.append(self._vectors, np.zeros((self.width, 1), np.float32), axis=1)
                 if self._is_whole:
                     self._vectors = np.asfortranarray(self._vectors)
                 self._has_bias = True
-            self.true_bias = self._vectors[:, -1].copy()
+            self._true_bias = self._vectors[:, -1].copy()
         places = self.places(items)
-        before, after = self._vectors[places, -1], self.true_bias[places] + change
+        before, after = self._vectors[places, -1], self._true_bias[places] + change
         changed = before != after
         places, before, after = places[changed], before[changed], after[changed]
         # The rows of a product end with 1, and a sum with one summand of -inf is never NaN. A large negative
@@ -228,24 +228,31 @@ class ItemTable:
     def gains(self, recent: Indexes, own: Indexes) -> Gains:
         """Return all that the clicks `recent` `[B, recent_needed]` and `own` `[B, own_needed]` add to scores.
 
-        Both have the latest click first. A row may have an item several times; the gains are to be added in
-        their order.
+        Both have the latest click first. Several gains of an item in a row are to be added in their order.
         """
-        found = list[Gains]()
+        found = [_NO_GAINS, *self.named_gains(recent, own).values()]
+        return Gains(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def named_gains(self, recent: Indexes, own: Indexes) -> dict[str, Gains]:
+        """Return the gains by the term of the score that they belong to."""
+        found = dict[str, Gains]()
         if self._transitions is not None:
-            found.append(_row_gains(self._transitions, recent[:, :1], _ONCE))
+            found["transition"] = _row_gains(self._transitions, recent[:, :1], _ONCE)
         if self._co_occurrences is not None:
             decay = self._co_occurrence_decay
-            found.append(_row_gains(self._co_occurrences, recent[:, : len(decay)], decay))
+            found["co_occurrence"] = _row_gains(self._co_occurrences, recent[:, : len(decay)], decay)
         if len(self._repeat_bias):
             clicked = recent[:, : len(self._repeat_bias)]
             rows, lags = np.nonzero(clicked != NO_ITEM)
-            found.append(Gains(rows, clicked[rows, lags], self._repeat_bias[lags]))
+            found["repeat"] = Gains(rows, clicked[rows, lags], self._repeat_bias[lags])
         if self.own_needed:
-            found.append(own_gains(own, self._own_items))
-        if not found:
-            return _NO_GAINS
-        return Gains(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+            found["own_items"] = own_gains(own, self._own_items)
+        return found
+
+    def bias(self, places: Indexes) -> Floats:
+        """Return the biases at `places`, 0 without biases; those of unavailable items are true, too."""
+        bias = self._vectors[:, -1] if self._true_bias is None else self._true_bias
+        return bias[places] if self._has_bias else np.zeros(len(places), np.float32)
 
 
 class ChangedRows(NamedTuple):
@@ -377,16 +384,6 @@ def excluded_gains(excluded: Indexes | None, part: slice) -> Gains:
         return _NO_GAINS
     rows, places = np.nonzero(excluded[part] != NO_ITEM)
     return Gains(rows, excluded[part][rows, places], np.full(len(rows), -np.inf, np.float32))
-
-
-def checked_clicks(given: Indexes | None, rows: int, needed: int, whose: str) -> Indexes:
-    """Return `given`, or no clicks if it is None. Raises ValueError if its shape is not `[rows, needed]`."""
-    clicks = np.empty((rows, 0), np.int32) if given is None else given
-    if clicks.shape != (rows, needed):
-        raise ValueError(
-            f"ranking needs the last {needed} clicks of each row's {whose}, but got {clicks.shape[1]}"
-        )
-    return clicks
 
 
 def _row_gains(gains: ItemRows, clicked: Indexes, decay: Floats) -> Gains:

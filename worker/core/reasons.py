@@ -30,6 +30,7 @@ class Reason(StrEnum):
     TOO_EARLY = "too_early"
     FUTURE_TIMESTAMP = "future_timestamp"
     INVALID_RULE = "invalid_rule"
+    BAD_REQUEST = "bad_request"
     UNREADABLE = "unreadable"
 
 
@@ -39,7 +40,6 @@ class Skipped(StrEnum):
     WHERE = "where"
     DELETED = "deleted"
     TYPE = "type"
-    REQUEST = "request"
 
 
 class BadRecord(NamedTuple):

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from worker.core import sequences
 from worker.core.batch import Clicks, Places, UserOrder
-from worker.core.bought import DAY_MS
 from worker.core.event_types import EXCLUDE, STEP
+from worker.core.exclusions import exclude_bought, exclusions, rows_of
 from worker.core.fatigue import HOUR_MS
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.listing import Listed, Listing
@@ -28,6 +28,7 @@ from worker.core.release import Release
 from worker.core.slabs import Rows
 from worker.core.states import States
 from worker.core.tables import Ranking
+from worker.core.tag_filter import TagFilter
 from worker.core.user_states import UserStates
 
 Publish = Literal["latest", "every"]
@@ -36,6 +37,8 @@ Flags = NDArray[np.bool_]
 
 MODEL: Final = "model"
 """The reason of a list that the network ranked."""
+RECENT: Final = "recent"
+"""The reason to leave out an item that the user clicked lately (`recommend.exclude_recent`)."""
 COLD: Final = "cold"
 """The reason of a list of the release's popular items, for a session without a known item."""
 
@@ -119,6 +122,7 @@ class Recommender:
         approximate = release.approximates(ranking)
         self.recall = release.manifest.list_recall if approximate else 1.0
         self.listing = Listing(release, top=top, approximate=approximate)
+        self.tag_filter = TagFilter(release.catalogue)
         self._codes = CatalogueCodes(release.catalogue, states.item_codes)
         self._quality = quality
         if quality:
@@ -139,7 +143,7 @@ class Recommender:
 
     def _apply(self, clicks: Clicks, events: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks`, then the exclusions among `events`; return the input for ranking the clicks."""
-        order = UserOrder(self._rows(clicks))
+        order = UserOrder(rows_of(self._states, clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
         users = self._read(order.rows)
@@ -197,42 +201,24 @@ class Recommender:
         )
 
     def _exclude_bought(self, events: Clicks) -> None:
-        """Keep the items of the events that exclude them, unless a deletion request covers the events."""
         if self._states.bought is None:
             return
         places = np.flatnonzero(events.kinds & EXCLUDE)
-        if not len(places):
-            return
-        events = events.taken(places)
-        rows = self._rows(events)
-        kept = events.offsets >= self._states.void_before(events.partitions, events.user_ids)
-        users = np.unique(rows[kept])
-        before = self._states.read_column("offset", users)
-        self._states.buy(
-            rows[kept],
-            self._states.item_codes.codes(events.item_ids)[kept],
-            events.timestamps_ms[kept] // DAY_MS,
-            events.offsets[kept],
-        )
-        if self._quality:
-            self._quality.passed(users, before, self._states.read_column("offset", users))
-        new = np.unique(rows[~kept])
-        self._states.free(new[~self._states.in_use(new)])
+        if len(places):
+            events = events.taken(places)
+            exclude_bought(self._states, self._quality, events, rows_of(self._states, events))
+
+    def _exclusions(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> dict[str, Indexes]:
+        more = exclusions(self._states, rows, times_ms)
+        return {RECENT: recent[:, : self._exclude], **{why: self._indexes(one) for why, one in more.items()}}
 
     def _excluded(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> Indexes:
-        """Return the items to leave out of the lists of the users of `rows`, at these times."""
-        states, excluded = self._states, recent[:, : self._exclude]
-        if states.bought is not None and states.bought.users:
-            bought = states.bought.excluded(rows, times_ms // DAY_MS)
-            excluded = np.hstack([excluded, self._indexes(bought)])
-        if states.fatigue is not None:
-            tired = states.fatigue.excluded(rows, times_ms // HOUR_MS)
-            excluded = np.hstack([excluded, self._indexes(tired)])
-        return excluded
+        first, *more = self._exclusions(recent, rows, times_ms).values()
+        return np.hstack([first, *more]) if more else first
 
     def replay(self, clicks: Clicks) -> int:
         """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
-        rows = self._rows(clicks)
+        rows = rows_of(self._states, clicks)
         held = self._states.in_use(rows)
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
         if len(missing):
@@ -276,22 +262,48 @@ class Recommender:
         if fatigue is not None and len(rows):
             fatigue.show(rows, self._codes(listed.indexes[shown]), applied.times_ms[shown] // HOUR_MS)
 
+    def current(self, rows: Rows, now_ms: int | None = None) -> Applied:
+        """Return the input for ranking of the users of `rows`, which may have duplicates, without a step.
+
+        `now_ms`: the time of the lists; None: that of each user's last click. A user who would start afresh
+        with a click now (`user_ttl_ms`) is as one without clicks. No state changes, and nothing that is
+        ranked from the result is judged.
+        """
+        users = self._read(rows)
+        self._rebuild(users)
+        recent, times_ms, afresh = self._at(users, now_ms)
+        users.warm[afresh] = False
+        return Applied(
+            np.arange(len(rows)),
+            users.hidden,
+            users.warm,
+            self._excluded(recent, rows, times_ms),
+            self._needed(recent, users.session),
+            sequences.padded(recent, self.release.own_needed),
+            np.full(len(rows), -1),
+            recent[:, 0],
+        )
+
+    def left_out(self, rows: Rows, now_ms: int | None = None) -> dict[str, Indexes]:
+        """Return the items that lists of the users of `rows` leave out, by reason; see `current`."""
+        recent, times_ms, _ = self._at(self._read(rows), now_ms)
+        return self._exclusions(recent, rows, times_ms)
+
+    def _at(self, users: UserStates, now_ms: int | None) -> tuple[Indexes, NDArray[np.int64], Flags]:
+        """Return recent items and times for lists at `now_ms`, and which users would start afresh."""
+        recent, times_ms = self._indexes(users.ring.latest(self._lags)), users.timestamp_ms
+        if now_ms is None:
+            return recent, times_ms, np.zeros(len(users), np.bool_)
+        afresh = times_ms < now_ms - self._ttl_ms if self._ttl_ms else np.zeros(len(users), np.bool_)
+        recent[afresh] = NO_ITEM
+        return recent, np.full(len(users), now_ms), afresh
+
     def recommend(self, row: int) -> Recommendations:
         """Return the list for the user of `row` as of the user's last click, without changing the state.
 
         The `click` of the result is meaningless.
         """
-        users = self._read(np.array([row]))
-        self._rebuild(users)
-        recent = self._indexes(users.ring.latest(self._lags))
-        excluded = self._excluded(recent, np.array([row]), users.timestamp_ms)
-        needed = self._needed(recent, users.session)
-        own, at, nobody = (
-            sequences.padded(recent, self.release.own_needed),
-            np.zeros(1, np.intp),
-            np.full(1, -1),
-        )
-        applied = Applied(at, users.hidden, users.warm, excluded, needed, own, nobody, recent[:, 0])
+        applied = self.current(np.array([row]))
         return self._named(applied, self.listing.lists(applied))[0]
 
     def rebuild(self, rows: Rows) -> int:
@@ -319,16 +331,6 @@ class Recommender:
         if not self.release.session_gap_ms:
             users.session = np.minimum(users.ring.kept, users.ring.session_size).astype(np.int8)
         return users
-
-    def _rows(self, clicks: Clicks) -> Rows:
-        partitions = np.unique(clicks.partitions).tolist()
-        if len(partitions) == 1:
-            return self._states.rows(partitions[0], clicks.user_ids)
-        rows = np.empty(len(clicks), np.int64)
-        for partition in partitions:
-            places = np.flatnonzero(clicks.partitions == partition)
-            rows[places] = self._states.rows(partition, [clicks.user_ids[place] for place in places.tolist()])
-        return rows
 
     def _answered(self, order: UserOrder, clicks: Clicks, now_ms: int) -> tuple[Places, int]:
         """Return the positions in `order` of the clicks to answer, by arrival; and how many are too old."""

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Indexes = NDArray[np.int32]
 Keys = NDArray[np.int64]
 Change = Callable[[Floats, slice, int], None]
 """Changes the scores `[rows, T]` of some rows, and of the places from a first one on, where they are."""
@@ -239,3 +240,13 @@ def by_row(row: NDArray[np.intp], found: NDArray[T], rows: int, nothing: float) 
 
 def _larger(found: Keys, k: int) -> Keys:
     return np.partition(found, found.shape[1] - k, axis=1)[:, -k:]
+
+
+def checked_clicks(given: Indexes | None, rows: int, needed: int, whose: str) -> Indexes:
+    """Return `given`, or no clicks if it is None. Raises ValueError if its shape is not `[rows, needed]`."""
+    clicks = np.empty((rows, 0), np.int32) if given is None else given
+    if clicks.shape != (rows, needed):
+        raise ValueError(
+            f"ranking needs the last {needed} clicks of each row's {whose}, but got {clicks.shape[1]}"
+        )
+    return clicks

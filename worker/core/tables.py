@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core import scoring
 from worker.core.cells import CELLS, Floats
 from worker.core.layers import Layers
 from worker.core.lists import Lists
@@ -48,8 +49,8 @@ class ServingTables:
     `worker.core.release.pack` describes `tensors`; `Manifest` describes the other arguments.
 
     `popular`: the indexes of the fallback items, best first. The tables are immutable, so threads may share
-    them. Only `rank`, which uses scratch space, and `adjust`, which changes what `rank` returns, are
-    for one thread: the one that serves.
+    them. Only `rank`, which uses scratch space, `similarities`, and `adjust`, which changes what they return,
+    are for one thread: the one that serves.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class ServingTables:
         )
         self.lists = Lists(self._table, margin=list_margin) if "lists" in tensors else None
         """The lists of items, for approximate ranking."""
+        self._lengths: Floats | None = None
+        """By place: the lengths of the item vectors, once they were needed."""
         self.items = len(self._embedding)
         self.popular = popular
         self.state_size = len(self._layers.layers) * CELLS[cell].state_size(self._hidden_size)
@@ -144,15 +147,24 @@ class ServingTables:
         For the arguments see `rank`. This takes much longer than to rank.
         """
         hidden, table = self.hidden(states), self._table
-        vectors = table.vectors[: table.items]
-        if table.true_bias is None:
-            scores = table.rows(hidden) @ vectors.T
-        else:
-            scores = hidden @ vectors[:, :-1].T + table.true_bias[: table.items]
-        scores = scores[:, table.places(np.arange(table.items, dtype=np.int32))]
+        places = table.places(np.arange(table.items, dtype=np.int32))
+        scores = (hidden @ table.vectors[:, : hidden.shape[1]].T)[:, places] + table.bias(places)
         gains = table.gains(recent, own).without_padding()
         np.add.at(scores, (gains.rows, gains.items), gains.gains)
         return scores
+
+    def parts(self, state: Floats, recent: Indexes, own: Indexes) -> dict[str, Floats]:
+        """Return the terms of the scores of all items for one state `[1, S]`, by name, `[N]` each.
+
+        Their sum is what `rank` compares, except for unavailable items, which have their terms, too.
+        """
+        return scoring.parts(self.hidden(state), self._table, recent, own)
+
+    def similarities(self, item: int) -> Floats:
+        """Return the cosines of the vector of an item with those of all items, `[N]`; -inf: unavailable."""
+        if self._lengths is None:
+            self._lengths = scoring.lengths(self._table, self._hidden_size)
+        return scoring.similarities(item, self._table, self._lengths, self._hidden_size)
 
     def adjust(self, items: Indexes, change: Floats) -> None:
         """Set by how much the scores of some different items change; -inf: as if they did not exist."""

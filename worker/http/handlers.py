@@ -1,4 +1,4 @@
-"""The answers of the HTTP servers: metrics, liveness, readiness, and users' states."""
+"""The answers of the HTTP servers: metrics, liveness, readiness, users' states; and shared handlers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from tornado.web import HTTPError, RequestHandler
 
 from worker.errors import SettingError
-from worker.http.questions import Questions
+from worker.http.questions import AboutUser, Answer, Question, Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 from worker.http.requests import LIVE, METRICS, OTHER, READY, USERS
 
@@ -22,6 +22,9 @@ log = structlog.get_logger("worker")
 
 SAME_TEXT_SECONDS: Final = 0.25
 """Scrapes within this time share a response, because a response costs about as much as 50 clicks."""
+
+RETRY_SECONDS: Final = "1"
+"""The header Retry-After of a response that another attempt may improve."""
 
 PLAIN: Final = "text/plain"
 OPENMETRICS: Final = "application/openmetrics-text"
@@ -87,6 +90,15 @@ class Handler(RequestHandler):
 
     label = OTHER
     """The path as a label of metrics."""
+
+    keeps_connection = False
+    """Whether the connection may have another request."""
+
+    def prepare(self) -> None:
+        """End the connection with this request, unless the handler keeps it."""
+        if not self.keeps_connection:
+            # There is no public way: Tornado has one setting for the whole server.
+            self.request.connection._disconnect_on_finish = True  # type: ignore[union-attr]  # noqa: SLF001
 
     async def get(self, *arguments: str) -> None:
         """Answer 404 with a list of the existing paths."""
@@ -168,31 +180,52 @@ class ReadyHandler(Handler):
         self.say(503 if reason else 200, text)
 
 
-class UserHandler(Handler):
+class GuardedHandler(Handler):
+    """Answers questions in JSON, to those who have access. Its connection stays open for more requests."""
+
+    keeps_connection = True
+
+    def initialize(self, readiness: Readiness, questions: Questions, access: Access) -> None:
+        """Set the mailbox for questions, and the access control."""
+        self.readiness = readiness
+        self.questions = questions
+        self._access = access
+
+    async def get(self, *arguments: str) -> None:
+        """Answer a question, or refuse to."""
+        refusal = self._access.refusal(self.request.headers.get("Authorization", ""))
+        status, document = (
+            await self.answer(*arguments) if refusal is None else (refusal[0], {"error": refusal[1]})
+        )
+        self.say_json(status, document)
+
+    async def answer(self, *arguments: str) -> Answer:
+        """Return the answer to an allowed request."""
+        raise NotImplementedError
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the loop's answer, or the reason why there is none in time."""
+        try:
+            return await self.questions.ask(question)
+        except TimeoutError:
+            return 503, {"error": f"no answer in time: {self.readiness.reason or 'the loop is busy'}"}
+
+    def say_json(self, status: int, document: dict[str, Any]) -> None:
+        """Answer with a JSON object."""
+        self.set_status(status)
+        if status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if status == 503:
+            self.set_header("Retry-After", RETRY_SECONDS)
+        self.set_header("Content-Type", "application/json")
+        self.finish(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+
+
+class UserHandler(GuardedHandler):
     """The handler of /v1/users."""
 
     label = USERS
 
-    def initialize(self, readiness: Readiness, questions: Questions, access: Access) -> None:
-        """Set the mailbox for questions, and the access control."""
-        self._readiness = readiness
-        self._questions = questions
-        self._access = access
-
-    async def get(self, *arguments: str) -> None:
+    async def answer(self, *arguments: str) -> Answer:
         """Answer with the state of a user, or with the reason why there is none."""
-        if refusal := self._access.refusal(self.request.headers.get("Authorization", "")):
-            return self._json(refusal[0], {"error": refusal[1]})
-        try:
-            here, document = await self._questions.ask(arguments[0])
-        except TimeoutError:
-            reason = self._readiness.reason or "the loop is busy"
-            return self._json(503, {"error": f"no answer in time: {reason}"})
-        return self._json(200 if here else 404, document)
-
-    def _json(self, status: int, document: dict[str, Any]) -> None:
-        self.set_status(status)
-        if status == 401:
-            self.set_header("WWW-Authenticate", "Bearer")
-        self.set_header("Content-Type", "application/json")
-        self.finish(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
+        return await self.ask(AboutUser(arguments[0]))

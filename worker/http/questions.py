@@ -1,46 +1,114 @@
-"""Questions about users: asked by the HTTP server, answered by the loop, which alone accesses the states."""
+"""Questions: asked by the HTTP server, answered by the loop, which alone accesses the states."""
 
 from __future__ import annotations
 
 import asyncio
 import queue
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from worker.core.asking import Query
 
 ANSWER_SECONDS: Final = 2.0
 """Maximum time that a question waits for the loop, which completes at least four rounds per second."""
 
-_WAITING: Final = 64
-"""Maximum number of waiting questions. The loop answers all of them in one round, with a ranking for each."""
+_WAITING: Final = 256
+"""Maximum number of waiting questions. The loop answers all of them in one round."""
 
-Answer = tuple[bool, dict[str, Any]]
-"""Whether the worker has a state of the user, and the answer as a JSON object."""
+Answer = tuple[int, dict[str, Any]]
+"""The HTTP status, and the answer as a JSON object."""
+
+
+class AboutUser(NamedTuple):
+    """A question about the state of a user."""
+
+    user_id: str
+
+
+class ForUser(NamedTuple):
+    """A question for a list for a user.
+
+    `after`: partition and offset of a click that the state must include. `unknown`: no worker has a state of
+    the user, so the list has popular items.
+    """
+
+    user_id: str
+    query: Query
+    after: tuple[int, int] | None = None
+    explain: bool = False
+    unknown: bool = False
+
+
+class Similar(NamedTuple):
+    """A question for the items that are similar to an item."""
+
+    item_id: str
+    query: Query
+
+
+Question = AboutUser | ForUser | Similar
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """A question that waits for its answer. After the time `until`, it must be answered, whatever it is."""
+
+    question: Question
+    until: float
+    answer: Future[Answer]
 
 
 class Questions:
-    """A mailbox between the HTTP server and the loop."""
+    """A mailbox between the HTTP server and the loop. `clock` returns monotonic seconds.
 
-    def __init__(self, *, seconds: float = ANSWER_SECONDS) -> None:
-        self._seconds = seconds
-        self._asked: queue.Queue[tuple[str, Future[Answer]]] = queue.Queue(_WAITING)
+    `wake` is called after each question, by the server's thread; it makes the loop complete its round.
+    """
 
-    async def ask(self, user_id: str) -> Answer:
-        """Return the loop's answer about a user. Raises TimeoutError if the loop does not answer in time."""
-        answer: Future[Answer] = Future()
+    def __init__(
+        self, *, seconds: float = ANSWER_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.seconds = seconds
+        self.clock = clock
+        self.wake: Callable[[], None] = lambda: None
+        self._rung = threading.Event()
+        self._asked: queue.Queue[Asked] = queue.Queue(_WAITING)
+        self._kept: list[Asked] = []
+
+    async def ask(self, question: Question) -> Answer:
+        """Return the loop's answer. Raises TimeoutError if the loop does not answer in time."""
+        asked = Asked(question, self.clock() + self.seconds / 2, Future())
         try:
-            self._asked.put_nowait((user_id, answer))
+            self._asked.put_nowait(asked)
         except queue.Full:
             raise TimeoutError from None
+        self.ring()
+        self.wake()
         # A timeout also cancels the question.
-        return await asyncio.wait_for(asyncio.wrap_future(answer), self._seconds)
+        return await asyncio.wait_for(asyncio.wrap_future(asked.answer), self.seconds)
 
-    def answer(self, known: Callable[[str], Answer]) -> None:
-        """Answer all waiting questions with `known` (called by the loop)."""
-        while True:
-            try:
-                user_id, answer = self._asked.get_nowait()
-            except queue.Empty:
-                return
-            if answer.set_running_or_notify_cancel():
-                answer.set_result(known(user_id))
+    def ring(self) -> None:
+        """End `wait`, or the next one."""
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a question comes, or `ring` is called."""
+        self._rung.wait(seconds)
+        self._rung.clear()
+
+    def take(self) -> list[Asked]:
+        """Return all waiting questions; each must be answered, or be kept."""
+        found, self._kept = self._kept, []
+        # Hot path: once or twice per round, nearly always in vain.
+        while not self._asked.empty():
+            asked = self._asked.get_nowait()
+            if asked.answer.set_running_or_notify_cancel():
+                found.append(asked)
+        return found
+
+    def keep(self, asked: Asked) -> None:
+        """Let a question wait for the next `take`."""
+        self._kept.append(asked)

@@ -163,4 +163,13 @@ def _member(member: dict[str, Any], topic: str) -> Member:
         partitions=frozenset(
             number for at in assigned if at["topic"] == topic for number in at["partitions"]
         ),
+        address=_address(member.get("member_metadata")),
     )
+
+
+def _address(metadata: Any) -> str:
+    """Return the address in a member's data; other programs may have anything there."""
+    said = metadata.get("user_data") if isinstance(metadata, dict) else None
+    # The client decodes bytes that are text.
+    said = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return said.strip() if isinstance(said, str) else ""

@@ -6,6 +6,7 @@ All clients are created here, with the same arguments and time limits.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from kafka.net.compat import KafkaNetClient
 
 from worker.errors import KafkaAway, NextclickError, NotAllowed, SettingError, SharedIdentity, TopicError
 from worker.kafka.fetcher import read_past_damage
-from worker.kafka.interface import ANSWER_MS
+from worker.kafka.interface import ANSWER_MS, Meanwhile
 from worker.kafka.refusals import Refused
 from worker.kafka.security import Security
 
@@ -220,11 +221,11 @@ class Endpoint:
         return KafkaAway(f"{doing}: {error}. Is a broker running at {self.bootstrap_servers} ({setting})?")
 
 
-def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
+def bounded(call: Callable[[], T], *, seconds: float, doing: str, meanwhile: Meanwhile | None = None) -> T:
     """Return the result of `call`, which runs in a separate thread. Raises KafkaAway after `seconds`.
 
     Some calls of kafka-python's clients may block for ever. After a timeout, `call` continues in its thread,
-    so the caller must discard the client.
+    so the caller must discard the client. `meanwhile` is called in this thread.
     """
     outcome: Future[T] = Future()
 
@@ -234,8 +235,11 @@ def bounded(call: Callable[[], T], *, seconds: float, doing: str) -> T:
         except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
             outcome.set_exception(error)
 
+    deadline = time.monotonic() + seconds
     threading.Thread(target=run, name=f"nextclick-{doing}", daemon=True).start()
+    if meanwhile is not None:
+        meanwhile(outcome, seconds)
     try:
-        return outcome.result(timeout=seconds)
+        return outcome.result(timeout=max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         raise KafkaAway(f"{doing}: no answer within {seconds:g} s") from None

@@ -60,6 +60,7 @@ class KafkaConnection(Endpoint):
         heartbeat_interval_ms: int,
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
+        address: str = "",
     ) -> KafkaGroupMember:
         """Return a group member that has not joined yet."""
         return KafkaGroupMember(
@@ -71,6 +72,7 @@ class KafkaConnection(Endpoint):
             heartbeat_interval_ms=heartbeat_interval_ms,
             fetch_max_wait_ms=fetch_max_wait_ms,
             static_member=static_member,
+            address=address,
         )
 
     def transactions(

@@ -9,15 +9,22 @@ these internals change.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from kafka import KafkaConsumer
 from kafka.consumer.fetcher import Fetcher
+from kafka.future import Future
 from kafka.protocol.consumer import IsolationLevel
 
 from worker.kafka.batches import Batch, FetchedRecord, frames
 
 _NO_CEILING: Final = 2**63
+
+
+def _end(future: Any) -> None:
+    if not future.is_done:
+        future.success(None)
 
 
 def read_past_damage(consumer: KafkaConsumer) -> None:
@@ -110,10 +117,56 @@ class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafk
         return batch.is_control
 
 
+class Woken(Exception):
+    """Raised by a poll that `wake` ended."""
+
+
+def wake(consumer: KafkaConsumer) -> None:
+    """End the poll of a consumer from another thread, by raising Woken; if none is under way, the next one.
+
+    A poll that has records returns them instead.
+    """
+    consumer._fetcher.wake()  # noqa: SLF001  # there is no public way
+
+
 class _Fetcher(Fetcher):  # type: ignore[misc]  # kafka-python has no types
-    """kafka-python's fetcher with the decoding of `worker.kafka.batches`."""
+    """kafka-python's fetcher with the decoding of `worker.kafka.batches`, and with a way to end its wait.
+
+    Kafka's Java client has `wakeup`; kafka-python 3.0.12 has not.
+    """
 
     PartitionRecords = _PartitionRecords
+
+    _is_woken = False
+    _wakes = Future()
+    """Ends the wait of the current poll."""
+
+    def fetch_records(self, *arguments: Any, **more: Any) -> Any:
+        wakes = self._wakes = Future()
+        if self._is_woken:
+            wakes.success(None)
+        try:
+            found = super().fetch_records(*arguments, **more)
+        finally:
+            _end(wakes)
+        # A later call of `wake` is of no loss: its reason is older than the return of this poll.
+        is_woken, self._is_woken = self._is_woken, False
+        if is_woken and not found[0]:
+            raise Woken
+        return found
+
+    def send_fetches(self) -> Any:
+        sent = super().send_fetches()
+        # The wait, which comes next, ends with any of these futures. To add it earlier would be in vain: the
+        # client has just dropped those that are done.
+        self._fetch_futures.append(self._wakes)
+        return sent
+
+    def wake(self) -> None:
+        if not self._is_woken:
+            self._is_woken = True
+            with suppress(Exception):  # the client may be closing
+                self._net.call_soon_threadsafe(lambda: _end(self._wakes))
 
     def _parse_fetched_data(self, completed_fetch: Any) -> Any:
         parsed = super()._parse_fetched_data(completed_fetch)

@@ -18,8 +18,8 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 from kafka import ConsumerRebalanceListener
@@ -28,6 +28,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from worker.errors import NextclickError
 from worker.kafka.admin import KafkaAdmin
 from worker.kafka.client import METADATA_MAX_AGE_MS, Endpoint
+from worker.kafka.fetcher import Woken, wake
 from worker.kafka.interface import (
     ANSWER_MS,
     FETCH_MAX_WAIT_MS,
@@ -52,6 +53,7 @@ class KafkaGroupMember:
         heartbeat_interval_ms: int,
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None,
+        address: str = "",
     ) -> None:
         self._endpoint = endpoint
         self.topic = topic
@@ -59,7 +61,7 @@ class KafkaGroupMember:
         self._client: Any = None
         self._held: set[TopicPartition] = set()
         """The partitions on hold: they are not read, and their positions in the client are meaningless."""
-        self._assignor = _Assignor(self._claimed)
+        self._assignor = _Assignor(self._claimed, address)
         self._replaces = static_member is not None
         """Whether to check for unassigned partitions, as this member may have replaced a static member."""
         self._client_id = client_id
@@ -121,20 +123,26 @@ class KafkaGroupMember:
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
         """Return the next records, grouped by partition and in order within each.
 
-        The list is empty if none arrive within `timeout_ms`.
+        The list is empty if none arrive within `timeout_ms`, or before `wake`.
         """
         if self._replaces and self.joined:
             self._replaces = False
             if self._left_behind():
                 self._assignor.ask_for_a_rebalance()
                 self._client._coordinator.request_rejoin()  # noqa: SLF001  # there is no public way
-        with self._endpoint.errors("poll"):
+        polled: Mapping[TopicPartition, Sequence[Record]] = {}
+        with self._endpoint.errors("poll"), suppress(Woken):
             polled = self._client.poll(timeout_ms=timeout_ms, max_records=at_most)
         self._keep_joining()
         metadata = self._client.group_metadata()
         if metadata.generation_id >= 0:
             self._metadata = metadata
         return [record for records in polled.values() for record in records]
+
+    def wake(self) -> None:
+        """End the wait of `poll`, or of the next one. May be called by any thread, at any time."""
+        if self._client is not None:
+            wake(self._client)
 
     def _left_behind(self) -> bool:
         """Return whether some partitions are unassigned, or True if the broker does not answer.
@@ -258,14 +266,14 @@ class _Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # kafka-pytho
     to revoke these partitions, which it never does, so nobody gets them.
     """
 
-    def __init__(self, claimed: Callable[[], Collection[TopicPartition]]) -> None:
+    def __init__(self, claimed: Callable[[], Collection[TopicPartition]], address: str) -> None:
         super().__init__()
         self._claimed = claimed
-        self._said = b""
+        self._said = address.encode()
 
     def ask_for_a_rebalance(self) -> None:
         """Change the data of the next join request, so that the group starts a rebalance."""
-        self._said += b"."
+        self._said += b" "
 
     def metadata(self, topics: Collection[str]) -> Any:
         """Return this member's data for a join request (KIP-429)."""

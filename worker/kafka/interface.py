@@ -10,6 +10,7 @@ translate errors itself must be inside `Connection.errors`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
@@ -24,6 +25,7 @@ __all__ = [
     "Backlog",
     "Connection",
     "GroupMember",
+    "Meanwhile",
     "Member",
     "NewRecord",
     "Reader",
@@ -42,10 +44,9 @@ ANSWER_MS: Final = 5_000
 """Time limit for a broker's answer, in milliseconds; after it, the broker counts as unreachable."""
 
 FETCH_MAX_WAIT_MS: Final = 500
-"""Maximum wait of a fetch for records, in milliseconds.
+"""Maximum wait of a fetch for records, in milliseconds. Kafka answers as soon as there is a record.
 
-Kafka answers as soon as there is a record. Some compatible brokers always wait this long; for them, a shorter
-time is better.
+Some compatible brokers always wait this long; for them, a shorter time is better.
 """
 
 MAX_REQUEST_BYTES: Final = 1_048_576
@@ -56,6 +57,10 @@ SentHeaders = list[tuple[str, bytes]]
 
 NewRecord = tuple[bytes | None, bytes | None, SentHeaders]
 """Key, value and headers of a record to send."""
+
+
+Meanwhile = Callable[[Future[Any], float], None]
+"""Does something without Kafka until a result is there, or for some seconds."""
 
 
 class Unreadable(NamedTuple):
@@ -186,9 +191,12 @@ class GroupMember(Protocol):
     def poll(self, timeout_ms: int, at_most: int = MAX_BATCH) -> list[Record]:
         """Return the next records, grouped by partition and in order within each.
 
-        The list is empty if none arrive within `timeout_ms`.
+        The list is empty if none arrive within `timeout_ms`, or before `wake`.
         """
         ...
+
+    def wake(self) -> None:
+        """End the wait of `poll`, or of the next one. May be called by any thread, at any time."""
 
     def assigned(self) -> set[int]:
         """Return the partitions that the group assigned to this member."""
@@ -229,6 +237,9 @@ class Transactions(Protocol):
 
     Raises NextclickErrors. After any failure, `renew` must be called before anything else (rule c).
     """
+
+    meanwhile: Meanwhile | None
+    """Called while `commit` waits for the broker, by the same thread; None by default."""
 
     def renew(self) -> None:
         """Start a new producer; abort the open transaction of its predecessor, and fence the predecessor."""
@@ -286,6 +297,7 @@ class Member:
     host: str
     member_id: str
     partitions: frozenset[int]
+    address: str = ""  # that of `Connection.member`
 
 
 class Admin(Protocol):
@@ -365,6 +377,7 @@ class Connection(Protocol):
         heartbeat_interval_ms: int,
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
+        address: str = "",
     ) -> GroupMember:
         """Return a member, not yet joined, of a group that shares the partitions of `topic`."""
         ...

@@ -24,7 +24,7 @@ from kafka.structs import OffsetAndMetadata
 from worker.errors import CheckpointFailed, KafkaAway, NextclickError, NotAllowed, TopicError
 from worker.kafka.appending import append, can_append, knows
 from worker.kafka.client import Endpoint, bounded, without_connection
-from worker.kafka.interface import NewRecord, SentHeaders
+from worker.kafka.interface import Meanwhile, NewRecord, SentHeaders
 
 _REASONS: Final[
     tuple[tuple[tuple[type[BaseException], ...], Literal["fenced", "revoked", "timeout"]], ...]
@@ -72,6 +72,7 @@ class KafkaTransactions:
         self._endpoint = endpoint
         self._transactional_id = transactional_id
         self._timeout_ms = timeout_ms
+        self.meanwhile: Meanwhile | None = None
         self._max_request_bytes = max_request_bytes
         self._client: KafkaProducer | None = None
         self._appends = False
@@ -161,7 +162,7 @@ class KafkaTransactions:
             client.commit_transaction()  # 4
 
         try:
-            bounded(steps, seconds=seconds, doing="commit")
+            bounded(steps, seconds=seconds, doing="commit", meanwhile=self.meanwhile)
         except (KafkaError, KafkaAway) as error:
             raise self._failed(error, "commit") from error
         self._begun = False

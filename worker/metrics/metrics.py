@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
+from worker.core.asking import SIMILAR, UNKNOWN_ITEM
 from worker.core.batch import Clicks
 from worker.core.event_types import EXCLUDE, STEP
 from worker.core.quality import Tally
@@ -98,8 +99,8 @@ class Metrics:
         )
         self._records = self._counter(
             "records",
-            "Records read, by outcome: clicks, skipped or dead_letter.",
-            became=("clicks", "skipped", "dead_letter"),
+            "Records read, by outcome: clicks, requests (without a click), skipped or dead_letter.",
+            became=("clicks", "requests", "skipped", "dead_letter"),
         )
         self._dead_letters = self._counter(
             "dead_letters", "Records that are not valid clicks, by reason.", reason=Reason
@@ -107,7 +108,7 @@ class Metrics:
         self._skipped = self._counter(
             "skipped",
             "Valid records of which no event counts, by reason: where (excluded by click.where), type (by "
-            "events.step), request or deleted.",
+            "events.step) or deleted.",
             reason=Skipped,
         )
         self._ids_trimmed = self._counter(
@@ -124,6 +125,12 @@ class Metrics:
             "Clicks applied without a list, by reason: too_old (recommend.publish_max_age) or superseded (by "
             "a later click of the same user in the batch, or of the same event).",
             reason=(TOO_OLD, SUPERSEDED),
+        )
+        self._requests = self._counter(
+            "requests",
+            "Requests in the clicks topic, by outcome: the reason of the list, or too_old "
+            "(recommend.publish_max_age).",
+            outcome=(MODEL, COLD, SIMILAR, UNKNOWN_ITEM, TOO_OLD),
         )
         self._latency = ListLatency()
         self.registry.register(self._latency.published)
@@ -296,15 +303,33 @@ class Metrics:
         answered = clicks.record_timestamps_ms[np.array([one.click for one in lists], np.intp)]
         self._latency.publish(answered, batch.now_ms)
 
-    def observe_records(
-        self, *, clicked: int, skipped: Mapping[Skipped, int], bad: Collection[Reason], trimmed: int
-    ) -> None:
-        """Count the records of a batch by outcome: click, skipped or dead letter.
+    def observe_requests(self, lists: Sequence[Recommendations], *, too_old: int) -> None:
+        """Count requests of the clicks topic: those that got `lists`, and those that were too old."""
+        for reason, number in TallyCounter(one.reason for one in lists).items():
+            self._requests.labels(reason).inc(number)
+        self._requests.labels(TOO_OLD).inc(too_old)
 
-        `clicked`: number of records with clicks. `skipped`: number of valid records without a click, by
-        reason. `bad`: reason of each dead letter. `trimmed`: number of ids from which spaces were removed.
+    def observe_records(
+        self,
+        *,
+        clicked: int,
+        requested: int,
+        skipped: Mapping[Skipped, int],
+        bad: Collection[Reason],
+        trimmed: int,
+    ) -> None:
+        """Count the records of a batch by outcome: click, request, skipped or dead letter.
+
+        `clicked`: number of records with clicks. `requested`: number of records with requests alone.
+        `skipped`: number of valid records without a click, by reason. `bad`: reason of each dead letter.
+        `trimmed`: number of ids from which spaces were removed.
         """
-        became = {"clicks": clicked, "skipped": sum(skipped.values()), "dead_letter": len(bad)}
+        became = {
+            "clicks": clicked,
+            "requests": requested,
+            "skipped": sum(skipped.values()),
+            "dead_letter": len(bad),
+        }
         for name, number in became.items():
             self._records.labels(name).inc(number)
         for reason, number in TallyCounter(bad).items():

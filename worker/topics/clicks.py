@@ -17,7 +17,8 @@ import numpy as np
 from worker.core.batch import Clicks
 from worker.core.click import Click, Part, Request, Several
 from worker.core.event import Decoder
-from worker.core.reasons import Reason, Skipped
+from worker.core.reasons import Reason, Skipped, Undecodable
+from worker.core.request_record import ListRequest, parse_request
 from worker.core.times import NAMES, NO_TIME, unit_of
 from worker.kafka.interface import Record
 
@@ -36,8 +37,19 @@ class Invalid(NamedTuple):
     parts: str = ""
 
 
+class Requested(NamedTuple):
+    """A request for a list, and the record that has it."""
+
+    record: Record
+    request: Request
+    asked: ListRequest
+
+
 class Decoded(NamedTuple):
-    """The contents of some records. Each record is counted once: in `clicked`, in `skipped` or in `bad`."""
+    """The contents of some records.
+
+    Each record is counted once: in `clicked`, in `requested`, in `skipped` or in `bad`.
+    """
 
     clicks: Clicks
     bad: list[Invalid]
@@ -52,11 +64,14 @@ class Decoded(NamedTuple):
 
     The example is None if it was not found quickly, or if the clicks have no time of their own.
     """
+    requests: Sequence[Requested] = ()
+    requested: int = 0
+    """The number of records that have requests and no clicks, and are not in `bad`."""
 
     @property
     def records(self) -> int:
         """The total number of records."""
-        return self.clicked + self.skipped.total() + len(self.bad)
+        return self.clicked + self.requested + self.skipped.total() + len(self.bad)
 
     def left_out(self) -> Counter[str]:
         """Return the number of skipped and invalid records, by reason."""
@@ -74,44 +89,76 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
     good: list[Click] = []
     of: list[Record] = []
     parts: list[tuple[int, Part]] = []
-    bad: list[Invalid] = []
-    skipped = Counter[Skipped]()
-    several = 0
-    decoded = decoder.decode
+    rest = _Rest()
+    decoded, requests = decoder.decode, rest.requests
     for record in records:
-        if len(good) >= enough:
+        if len(good) + len(requests) >= enough:
             break
         if record.unreadable is not None:
-            bad.append(Invalid(record, Reason.UNREADABLE))
+            rest.bad.append(Invalid(record, Reason.UNREADABLE))
             continue
         found = decoded(record.value, record.key, record.timestamp, record.headers)
         if type(found) is Click:
             good.append(found)
             of.append(record)
-        elif isinstance(found, Reason):
-            bad.append(Invalid(record, found))
-        elif isinstance(found, Skipped | Request):
-            skipped[_why(found)] += 1
         elif isinstance(found, Several):
             parts += enumerate(found.parts, len(good))
             good += [part.click for part in found.parts]
             of += [record] * len(found.parts)
-            if found.bad:
-                places = "; ".join(f"{place}: {reason}" for place, reason in found.bad)
-                bad.append(Invalid(record, found.bad[0][1], places))
-            elif found.parts:
-                several += 1
-            else:
-                skipped[found.skipped[0] if found.skipped else Skipped.REQUEST] += 1
-    clicked = len(good) - len(parts) + several
+            rest.add_several(record, found)
+        elif not isinstance(found, Click):
+            rest.add(record, found)
+    clicked = len(good) - len(parts) + rest.several
     trimmed = decoder.ids.trimmed - trimmed
     times = _times(records, good, decoder)
     clicks = _columns(good, of, parts, typed=decoder.types is not None)
-    return Decoded(clicks, bad, skipped, clicked, trimmed, times)
+    return Decoded(clicks, rest.bad, rest.skipped, clicked, trimmed, times, requests, rest.requested)
 
 
-def _why(found: Skipped | Request) -> Skipped:
-    return found if isinstance(found, Skipped) else Skipped.REQUEST
+class _Rest:
+    """The results of decoding, except the clicks."""
+
+    def __init__(self) -> None:
+        self.bad: list[Invalid] = []
+        self.skipped = Counter[Skipped]()
+        self.requests: list[Requested] = []
+        self.requested = self.several = 0
+        """The numbers of records with requests alone, and of records of several clicks, without faults."""
+
+    def add(self, record: Record, found: Request | Skipped | Reason) -> None:
+        """Add a record without a click."""
+        if isinstance(found, Request):
+            wrong = _ask(record, found, self.requests)
+            self.requested += wrong is None
+            if wrong is not None:
+                self.bad.append(Invalid(record, wrong))
+        elif isinstance(found, Skipped):
+            self.skipped[found] += 1
+        else:
+            self.bad.append(Invalid(record, found))
+
+    def add_several(self, record: Record, found: Several) -> None:
+        """Add a record that may have several clicks."""
+        refused = [(one.element, _ask(record, one, self.requests)) for one in found.requests]
+        wrongs = found.bad + [(f"[{element}]", why) for element, why in refused if why is not None]
+        if wrongs:
+            places = "; ".join(f"{place}: {reason}" for place, reason in wrongs)
+            self.bad.append(Invalid(record, wrongs[0][1], places))
+        elif found.parts:
+            self.several += 1
+        elif found.requests:
+            self.requested += 1
+        else:
+            self.skipped[found.skipped[0]] += 1
+
+
+def _ask(record: Record, request: Request, requests: list[Requested]) -> Reason | None:
+    """Add a request to `requests`, or return the reason why it is not valid."""
+    try:
+        requests.append(Requested(record, request, parse_request(request.document)))
+    except Undecodable as error:
+        return error.reason
+    return None
 
 
 def _times(records: Sequence[Record], good: Sequence[Click], decoder: Decoder) -> dict[str, tuple[int, Any]]:

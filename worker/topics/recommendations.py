@@ -4,13 +4,14 @@ Key: the user id. Partition: the partition of the click. Value: one list, as JSO
 a schema registry (`worker.schemas.output`). The header `id` identifies the click (`topic/partition/offset`).
 A click that is answered again after a crash has the same id, so a reader of uncommitted records can drop the
 second answer. If a record is a list of events, each event has its own answer, and the id ends with the
-event's number in the list, from 1.
+event's number in the list, from 1. An answer to a request also has its `request_id`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import msgpack
@@ -19,36 +20,76 @@ import orjson
 
 from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
-from worker.kafka.interface import NewRecord, Transactions
+from worker.kafka.interface import NewRecord, SentHeaders, Transactions
 
 Encode = Callable[[Clicks, Sequence[Recommendations], int], list[bytes]]
 """Encodes lists, the answers to clicks, at a time in milliseconds; returns one value for each list."""
+
+EncodeOne = Callable[[dict[str, Any]], bytes]
+"""Encodes one list, given its fields. A format with a schema may leave out fields that are not in it."""
 
 
 class RecommendationWriter:
     """Writes lists in one encoding. `clicks_topic` is part of the ids."""
 
-    def __init__(self, transactions: Transactions, *, topic: str, clicks_topic: str, encode: Encode) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        *,
+        topic: str,
+        clicks_topic: str,
+        encode: Encode,
+        encode_one: EncodeOne | None = None,
+    ) -> None:
         self._transactions = transactions
         self._topic = topic
         self._clicks_topic = clicks_topic
         self._encode = encode
+        self._encode_one = encode_one or ENCODERS_OF_ONE["json"]
 
     def publish(self, clicks: Clicks, lists: Sequence[Recommendations], *, now_ms: int) -> None:
         """Add `lists`, the answers to `clicks`, to the transaction. Raises errors of `Transactions.send`.
 
-        The lists of a partition keep their order. Hot path: the loop runs once for every list.
+        The lists of a partition keep their order.
         """
+        self._send(clicks, lists, self._encode(clicks, lists, now_ms))
+
+    def reply(
+        self,
+        requests: Clicks,
+        lists: Sequence[Recommendations],
+        request_ids: Sequence[str],
+        *,
+        now_ms: int,
+    ) -> None:
+        """Add `lists`, the answers to `requests`, to the transaction. Raises errors of `Transactions.send`.
+
+        A list has the request's id as `request_id` in its value, if its format allows it, and as a header.
+        """
+        values = [
+            self._encode_one(document | {"request_id": request_id})
+            for document, request_id in zip(documents(requests, lists, now_ms), request_ids, strict=True)
+        ]
+        self._send(requests, lists, values, [[("request_id", one.encode())] for one in request_ids])
+
+    def _send(
+        self,
+        clicks: Clicks,
+        lists: Sequence[Recommendations],
+        values: Sequence[bytes],
+        headers: Iterable[SentHeaders] = repeat([]),
+    ) -> None:
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
         elements, user_ids = clicks.elements.tolist(), clicks.user_ids
         records: dict[int, list[NewRecord]] = defaultdict(list)
-        for one, value in zip(lists, self._encode(clicks, lists, now_ms), strict=True):
+        # Hot path: the loop runs once for every list.
+        for one, value, more in zip(lists, values, headers):  # noqa: B905  # the headers may have no end
             at = one.click
             partition = partitions[at]
             click_id = f"{self._clicks_topic}/{partition}/{offsets[at]}"
             if elements[at]:
                 click_id += f"/{elements[at]}"
-            records[partition].append((user_ids[at].encode(), value, [("id", click_id.encode())]))
+            records[partition].append((user_ids[at].encode(), value, [("id", click_id.encode()), *more]))
         for partition, ours in records.items():
             self._transactions.send_many(self._topic, partition, ours)
 
@@ -126,6 +167,13 @@ def _msgpack(document: dict[str, Any]) -> bytes:
     packed: bytes = msgpack.packb(document | {"scores": document["scores"].tolist()}, use_single_float=True)
     return packed
 
+
+def _plain(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+ENCODERS_OF_ONE: Final[dict[str, EncodeOne]] = {"json": _plain, "msgpack": _msgpack}
+"""The encoders of a single list by format; those of formats with a schema are `FramedLists`."""
 
 ENCODERS: Final[dict[str, Encode]] = {"json": _json, "msgpack": encoder(_msgpack)}
 """The encoders of lists by format. Scores are in single precision in all formats."""

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.builders import ITEMS, successor_release_parts
+from tests.builders import ITEMS, successor_release_parts, tiny_release_parts
 from tests.worker.conftest import Command
 from tests.worker.desk import Desk
 from worker.kafka.memory import MemoryCluster
@@ -99,6 +99,32 @@ def test_a_user_whom_nobody_serves_is_shown_all_the_same(command: Command) -> No
     assert code == 0
     assert "served by: no worker at present" in text
     assert "recommendations: topic nextclick.releases has no @champion" in text
+
+
+def test_a_list_is_explained_on_demand(command: Command) -> None:
+    """The terms of each score, whose sum it is, and what was left out; without the option, nothing of it."""
+    desk = Desk(state=OFTEN, release=tiny_release_parts(output_bias=True))
+    desk.serving()
+    desk.click("ada", "item-3")
+    desk.click("eve", "unknown")
+    desk.settle()
+    desk.stop()
+
+    found = orjson.loads(command(desk.cluster, "user", "ada", "--json", "--explain")[1])["state"]
+    text = command(desk.cluster, "user", "ada", "--explain")[1]
+    cold = command(desk.cluster, "user", "eve", "--explain")[1]
+
+    assert [one["item_id"] for one in found["explained"]["places"]] == found["recommendations"]["items"]
+    for place, score in zip(found["explained"]["places"], found["recommendations"]["scores"], strict=True):
+        assert place["score"] == pytest.approx(score)
+        assert place["network"] + place["popularity"] == pytest.approx(score, abs=1e-4)
+    assert found["explained"]["left_out"][0]["because"] == ["recent"]
+    best = found["explained"]["places"][0]
+    line = f"{best['item_id']}: score {best['score']:.2f}, network {best['network']:.2f}, popularity"
+    assert line in text
+    assert "left out: item-3: recent" in text
+    assert f"{ITEMS[-1]}: popular, rank 1" in cold
+    assert "explained" not in orjson.loads(command(desk.cluster, "user", "ada", "--json")[1])["state"]
 
 
 def test_state_counts_what_each_partition_holds(command: Command) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
-from worker.http.questions import Answer, Questions
+from worker.http.passing import Passing
+from worker.http.questions import Answer, Question, Questions
 from worker.http.readiness import Readiness
 from worker.http.server import serving
 from worker.metrics import Metrics
@@ -22,6 +23,7 @@ class Server:
         self.seconds = 0.0
         self.readiness = Readiness(self.metrics.ready, lambda: self.seconds)
         self.questions = Questions(seconds=0.05)
+        self.passing: Passing | None = None
         self.host, self.port = "127.0.0.1", 0
 
     def get(self, path: str, *, method: str = "GET", **headers: str) -> tuple[int, str, str]:
@@ -47,6 +49,8 @@ class Server:
             metrics=self.metrics.http,
             readiness=self.readiness,
             questions=self.questions,
+            top=20,
+            passing=self.passing,
         ) as self.port:
             yield
 
@@ -64,21 +68,25 @@ class Server:
         return connection
 
     @contextmanager
-    def answering(self, answer: Answer) -> Iterator[list[str]]:
-        """Let a loop answer whoever asks, with the same; whom it was asked about."""
-        self.questions._seconds = 10.0
-        over, asked = threading.Event(), list[str]()
-
-        def known(user_id: str) -> Answer:
-            asked.append(user_id)
-            return answer
+    def answering(self, answer: Answer | Callable[[Question], Answer]) -> Iterator[list[Question]]:
+        """Let a loop answer whoever asks, with the same or by the question; what it was asked."""
+        self.questions.seconds = 10.0
+        over, asked, woken = threading.Event(), list[Question](), threading.Event()
+        self.questions.wake = woken.set
 
         def loop() -> None:
             while not over.is_set():
-                self.questions.answer(known)
+                woken.wait()
+                woken.clear()
+                for one in self.questions.take():
+                    asked.append(one.question)
+                    one.answer.set_result(answer(one.question) if callable(answer) else answer)
 
         thread = threading.Thread(target=loop)
         thread.start()
-        yield asked
-        over.set()
-        thread.join()
+        try:
+            yield asked
+        finally:
+            over.set()
+            woken.set()
+            thread.join()

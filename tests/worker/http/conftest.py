@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,3 +16,11 @@ def server() -> Iterator[Server]:
     one = Server()
     with one.listening():
         yield one
+
+
+@pytest.fixture(autouse=True)
+def switch_interval() -> Iterator[None]:
+    """Threads take turns as before after a test."""
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)

@@ -16,6 +16,7 @@ from structlog.typing import EventDict
 
 from tests.worker.http.asking import Server
 from worker.http.handlers import SAME_TEXT_SECONDS
+from worker.http.questions import AboutUser
 from worker.http.readiness import LIVE_WITHIN_SECONDS
 from worker.settings.secrets import Secret
 
@@ -79,16 +80,16 @@ def test_a_loop_that_does_not_come_round_is_not_alive(server: Server) -> None:
 
 def test_the_loop_is_asked_about_a_user(server: Server) -> None:
     """Under the id as it was meant, whatever characters it has; numbers may be NumPy's."""
-    with server.answering((True, {"clicks": np.int32(2)})) as asked:
+    with server.answering((200, {"clicks": np.int32(2)})) as asked:
         status, kind, body = server.get(f"/v1/users/{quote('a/b ü', safe='')}")
 
     assert (status, kind, json.loads(body)) == (200, "application/json", {"clicks": 2})
-    assert asked == ["a/b ü"]
+    assert asked == [AboutUser("a/b ü")]
 
 
 def test_a_user_who_is_not_here_is_not_found(server: Server) -> None:
     """With what is here instead."""
-    with server.answering((False, {"serves": [0, 1]})):
+    with server.answering((404, {"serves": [0, 1]})):
         status, _, body = server.get("/v1/users/eve")
 
     assert (status, json.loads(body)) == (404, {"serves": [0, 1]})
@@ -108,7 +109,10 @@ def test_another_path_says_which_there_are(server: Server) -> None:
     """404."""
     assert server.get("/v1")[::2] == (
         404,
-        "not found; the paths are /metrics, /livez, /readyz and /v1/users/{user_id}\n",
+        (
+            "not found; the paths are /metrics, /livez, /readyz, /v1/users/{user_id}, "
+            "/v1/recommendations/{user_id}, /v1/similar/{item_id} and /v1/openapi.json\n"
+        ),
     )
 
 
@@ -184,7 +188,7 @@ def test_a_token_guards_users_and_nothing_else(given: str, status: int) -> None:
     """Metrics and health stay open."""
     one = Server()
     headers = {"Authorization": given.encode().decode("latin-1")} if given else {}
-    with one.listening(token="a-token-of-the-test"), one.answering((True, {})):
+    with one.listening(token="a-token-of-the-test"), one.answering((200, {})):
         assert one.get("/v1/users/ada", **headers)[0] == status
         assert one.get("/metrics")[0] == one.get("/livez")[0] == 200
 
@@ -194,7 +198,7 @@ def test_a_token_may_have_letters_of_any_language() -> None:
     server, token = Server(), "ключ-от-всех-дверей"
     sent = f"Bearer {token}".encode().decode("latin-1")
 
-    with server.listening(token=token), server.answering((True, {})):
+    with server.listening(token=token), server.answering((200, {})):
         assert server.get("/v1/users/ada", Authorization=sent)[0] == 200
 
 
@@ -207,7 +211,7 @@ def test_a_token_in_a_file_is_read_at_every_request(tmp_path: Path) -> None:
     def status(token: str) -> int:
         return server.get("/v1/users/ada", Authorization=f"Bearer {token}")[0]
 
-    with server.listening(token=secret.read), server.answering((True, {})):
+    with server.listening(token=secret.read), server.answering((200, {})):
         before = status("first")
         file.write_text("second")
         after = status("first"), status("second")

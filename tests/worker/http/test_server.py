@@ -164,7 +164,7 @@ def test_ipv6_is_served() -> None:
     one = Server()
     one.host = "::1"
     try:
-        with one.listening("::1"), one.answering((True, {})):
+        with one.listening("::1"), one.answering((200, {})):
             assert one.get("/v1/users/ada")[0] == 200
     except SettingError as error:
         pytest.skip(str(error))
@@ -179,7 +179,7 @@ def counted(server: Server, path: str, status: int) -> float | None:
 def test_requests_are_counted_by_path_and_status(server: Server) -> None:
     """Whatever follows /v1/users, and whatever path does not exist, is one label."""
     before = counted(server, "/v1/users", 200)
-    with server.answering((True, {})):
+    with server.answering((200, {})):
         for path in ("/v1/users/ada", "/v1/users/eve", "/livez", "/readyz", "/readyz?verbose"):
             server.get(path)
     for path in ("/", "/admin", "/v1"):

@@ -83,6 +83,7 @@ class Cluster(ABC):
         name: str = "member",
         on_revoked: Callable[[Collection[int]], None] = lambda _: None,
         static: str | None = None,
+        address: str = "",
     ) -> GroupMember:
         """Return a member that joins with its first poll."""
         member = self.connection.member(
@@ -93,6 +94,7 @@ class Cluster(ABC):
             heartbeat_interval_ms=500,
             fetch_max_wait_ms=50,
             static_member=static,
+            address=address,
         )
         member.join(on_revoked)
         self.life.callback(partial(member.close, seconds=2))

@@ -29,6 +29,25 @@ def test_what_a_member_has_of_the_clicks(assignment: Any, partitions: set[int]) 
     assert _member(described | {"member_assignment": assignment}, "clicks").partitions == partitions
 
 
+@pytest.mark.parametrize(
+    ("metadata", "address"),
+    [
+        (None, ""),
+        (b"what the client cannot decode", ""),
+        ({"user_data": None}, ""),
+        ({"user_data": b""}, ""),
+        ({"user_data": b"http://a:1"}, "http://a:1"),
+        ({"user_data": "http://a:1  "}, "http://a:1"),
+        ({"user_data": {"previous_assignment": []}}, ""),
+    ],
+)
+def test_a_member_may_say_its_address(metadata: Any, address: str) -> None:
+    """Spaces after it ask for a rebalance; members of other programs have other data."""
+    described = {"client_id": "a", "client_host": "/127.0.0.1", "member_id": "a-1"}
+
+    assert _member(described | {"member_metadata": metadata}, "clicks").address == address
+
+
 def test_a_topic_is_as_it_was_created(cluster: Cluster) -> None:
     """One that somebody else has created is left alone."""
     topic, missing = cluster.name("topic"), cluster.name("missing")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from contextlib import closing
+from threading import Timer
 
 import pytest
 
@@ -317,3 +319,59 @@ def test_closing_a_member_that_never_joined_does_nothing(cluster: Cluster) -> No
     cluster.connection.member(
         topic=topic, group="unused", client_id="a", session_timeout_ms=6_000, heartbeat_interval_ms=1_000
     ).close(seconds=1)
+
+
+def test_a_poll_that_waits_ends_when_it_is_woken(cluster: Cluster) -> None:
+    """By another thread; if none waits, the next poll does not wait."""
+    topic = cluster.topic()
+    member = cluster.member(topic)
+    cluster.assigned(member, shares=_evenly(1))
+    member.begin(0, 0)
+    waits = 0 if cluster.poll_ms == 0 else 60_000
+    began = time.monotonic()
+    timer = Timer(0.1, member.wake)
+    timer.start()
+
+    assert member.poll(waits) == []
+
+    timer.join()
+    for _ in range(20):
+        member.wake()
+
+        assert member.poll(waits) == []
+
+    # Without the wake, each of these polls would take half a second, until the next heartbeat.
+    assert time.monotonic() - began < 5
+
+    cluster.produce(topic, b"0")
+    member.wake()
+
+    assert [record.value for record in cluster.poll_until(member, 1)] == [b"0"]
+
+
+def test_a_member_without_partitions_is_woken_too(cluster: Cluster) -> None:
+    """It has nothing to fetch; and one that has not joined takes no harm."""
+    topic = cluster.topic()
+    first, second = (cluster.member(topic, name=name) for name in ("first", "second"))
+    first.wake()
+    cluster.assigned(first, second, shares=_evenly(1))
+    idle = first if not first.assigned() else second
+    began = time.monotonic()
+    for _ in range(20):
+        idle.wake()
+
+        assert idle.poll(0 if cluster.poll_ms == 0 else 60_000) == []
+
+    assert time.monotonic() - began < 5
+
+
+def test_members_know_the_addresses_of_each_other(cluster: Cluster) -> None:
+    """Those who say one."""
+    topic, group = cluster.topic(partitions=2), cluster.name("group")
+    first = cluster.member(topic, name="first", address="http://first:9464")
+    second = cluster.member(topic, name="second")
+    cluster.assigned(first, second, shares=_evenly(2))
+    with closing(cluster.connection.admin()) as admin:
+        found = {member.client_id: member.address for member in admin.members(group, topic=topic)}
+
+    assert found == {"first": "http://first:9464", "second": ""}

@@ -62,18 +62,18 @@ def test_clicks_without_a_list_are_counted_by_reason() -> None:
 
 
 def test_records_are_counted_by_what_became_of_them() -> None:
-    """Dead letters and skipped ones by reason, too; the three sums are all records."""
+    """Dead letters and skipped ones by reason, too; the sums are all records."""
     metrics = Metrics()
 
     bad = [Reason.MALFORMED, Reason.NULL_VALUE, Reason.MALFORMED]
-    metrics.observe_records(clicked=5, skipped={Skipped.WHERE: 2}, bad=bad, trimmed=4)
+    metrics.observe_records(clicked=5, requested=1, skipped={Skipped.WHERE: 2}, bad=bad, trimmed=4)
 
     assert value(metrics, "dead_letters_total", reason="malformed") == 2
     assert value(metrics, "dead_letters_total", reason="null_value") == 1
     assert value(metrics, "skipped_total", reason="where") == 2
     assert value(metrics, "ids_trimmed_total") == 4
-    sums = [value(metrics, "records_total", became=name) for name in ("clicks", "skipped", "dead_letter")]
-    assert sums == [5, 2, 3]
+    outcomes = ("clicks", "requests", "skipped", "dead_letter")
+    assert [value(metrics, "records_total", became=name) for name in outcomes] == [5, 1, 2, 3]
 
 
 def test_stages_are_timed_by_the_clock_that_is_given() -> None:
@@ -128,7 +128,7 @@ def exported() -> list[Metric]:
 
 
 LABELS: Final = {
-    "records": {"clicks", "skipped", "dead_letter"},
+    "records": {"clicks", "requests", "skipped", "dead_letter"},
     "dead_letters": {*Reason},
     "skipped": {*Skipped},
     "clicks_without_list": {"too_old", "superseded"},

@@ -73,6 +73,7 @@ class MemoryAdmin:
                     host="memory",
                     member_id=one.member_id,
                     partitions=one.assigned if knows and one.topic == topic else frozenset(),
+                    address=one.address,
                 )
                 for one in found.members.values()
             ]

@@ -57,6 +57,7 @@ class MemoryConnection:
         heartbeat_interval_ms: int,
         fetch_max_wait_ms: int = FETCH_MAX_WAIT_MS,
         static_member: str | None = None,
+        address: str = "",
     ) -> MemoryGroupMember:
         """Return a group member that has not joined yet."""
         return MemoryGroupMember(
@@ -67,6 +68,7 @@ class MemoryConnection:
             client_id=client_id,
             session_timeout_ms=session_timeout_ms,
             static_member=static_member,
+            address=address,
         )
 
     def transactions(

@@ -37,6 +37,7 @@ class Session:
     """The partitions claimed in the join request."""
     assigned: frozenset[int] = frozenset()
     """The partitions assigned in the current generation."""
+    address: str = ""
 
     def expired(self, now_ms: int) -> bool:
         """Return whether the member has sent no heartbeat, or has not polled, for too long."""

@@ -32,6 +32,7 @@ class MemoryGroupMember:
         client_id: str,
         session_timeout_ms: int,
         static_member: str | None,
+        address: str = "",
     ) -> None:
         self.topic = topic
         self._process = process
@@ -40,6 +41,7 @@ class MemoryGroupMember:
         self._client_id = client_id
         self._timeout_ms = session_timeout_ms
         self._static = static_member
+        self._address = address
         self._on_revoked: Callable[[Collection[int]], None] = _ignore
         self._subscribed = False
         self._member_id = ""
@@ -100,6 +102,9 @@ class MemoryGroupMember:
                 polled = self._cursor.read(self._process, at_most)
         self._keep_metadata()
         return [record for records in polled.values() for record in records]
+
+    def wake(self) -> None:
+        """Do nothing: a poll does not wait."""
 
     def assigned(self) -> set[int]:
         """Return the partitions that the group assigned to this member."""
@@ -202,6 +207,7 @@ class MemoryGroupMember:
             self._timeout_ms,
             self._process,
             broker.now_ms,
+            address=self._address,
         )
         group.enter(session)
         return session

@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 
 from worker.errors import CheckpointFailed, NextclickError
 from worker.kafka.client import Endpoint
-from worker.kafka.interface import NewRecord, SentHeaders
+from worker.kafka.interface import Meanwhile, NewRecord, SentHeaders
 from worker.kafka.memory.broker import Process, record_bytes
 from worker.kafka.memory.log import PartitionLog
 from worker.kafka.transactions import failure, missing_partition
@@ -38,6 +38,7 @@ class MemoryTransactions:
         self._endpoint = endpoint
         self._transactional_id = transactional_id
         self._timeout_ms = timeout_ms
+        self.meanwhile: Meanwhile | None = None
         self._max_request_bytes = max_request_bytes
         self._epoch: int | None = None
         """The producer's epoch; None before `renew` and after a failure (rule c)."""
