@@ -13,6 +13,7 @@ from trainer.config.sections import ACTIVE_HALF_LIFE, ACTIVE_ITEMS
 from worker.core.release import CANDIDATE_SHARE
 from worker.settings.common import Click, Registry, Topics
 from worker.settings.fields import Duration, Section, duration_text, setting
+from worker.settings.items import Item
 from worker.settings.kafka import Kafka
 from worker.topics.releases import KEPT
 
@@ -197,6 +198,7 @@ class TrainerSettings(FitSettings):
     topics: Topics = Topics()
     registry: Registry = Registry()
     click: Click = Click()
+    item: Item = Item()
     files: Files = Files()
     baselines: Baselines = Baselines()
     archive: Archive = Archive()

@@ -1,0 +1,163 @@
+"""The part of `evaluate` that measures items and rules from files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import orjson
+
+from trainer.commands.options import FOLDER
+from trainer.commands.tables import show_differences
+from trainer.config import TrainerSettings
+from trainer.console import Progress
+from trainer.dataset.dataset import moment
+from trainer.evaluation.compare import to_json
+from trainer.evaluation.rule_files import item_fields, read_items, read_rules
+from trainer.evaluation.rules import Effect
+from worker.commandline import METRICS, all_of, option
+from worker.core.known_items import KnownItems
+from worker.core.reasons import Undecodable
+from worker.core.rule_record import RuleDecoder
+from worker.core.rules import Rule
+
+rule_options = all_of(
+    option(
+        "--items",
+        type=FOLDER,
+        group=METRICS,
+        metavar="FILE",
+        help="File of items, as JSON lines or as a table: compare the lists with those without unavailable "
+        "items, instead of with baselines.",
+    ),
+    option(
+        "--rules",
+        type=FOLDER,
+        group=METRICS,
+        metavar="FILE",
+        help="File of rules, as JSON lines: compare the lists without and with them. Requires --items.",
+    ),
+    option(
+        "--at",
+        group=METRICS,
+        metavar="TIME",
+        help="Time at which items are available and rules are in force, for all clicks. Default: now.",
+    ),
+    option(
+        "--placement",
+        default="",
+        group=METRICS,
+        metavar="NAME",
+        help="Placement of the lists, for rules with `placements`. Default: none, as after a click.",
+    ),
+)
+"""Options that name items and rules."""
+
+
+class Known(NamedTuple):
+    """The items and rules in files at a time. `rules`: those in force; None: no file of rules is named."""
+
+    items: KnownItems
+    rules: Mapping[str, Rule] | None
+    at_ms: int
+    placement: str
+    idle: Mapping[str, Rule]
+    """The rules that are not in force."""
+
+    @property
+    def what(self) -> str:
+        """The things whose effect is measured."""
+        return "items" if self.rules is None else "rules"
+
+    def notes(self) -> list[str]:
+        """Return notes on rules that have no effect here."""
+        elsewhere = [
+            name
+            for name, rule in (self.rules or {}).items()
+            if rule.placements and self.placement not in rule.placements
+        ]
+        found = []
+        if self.idle:
+            found.append(f"not in force at {moment(self.at_ms)}: {_some(self.idle)}; choose a time with --at")
+        if elsewhere:
+            found.append(f"only at other placements: {_some(elsewhere)}; name one with --placement")
+        return found
+
+
+def known(
+    chosen: TrainerSettings,
+    *,
+    items: Path | None,
+    rules: Path | None,
+    at: str | None,
+    placement: str,
+    exact: bool,
+) -> Known | None:
+    """Return the items and rules that the options name; None if they name none.
+
+    Raises click.UsageError for options that do not fit together, and UnreadableFile for a bad file.
+    """
+    if items is None:
+        if rules:
+            raise click.UsageError("--rules is given without --items; rules name items by tags, so give both")
+        if at is not None or placement:
+            raise click.UsageError("--at and --placement have no effect without --items; leave them out")
+        return None
+    if placement and exact:
+        raise click.UsageError("--exact makes the lists after clicks, which have no placement; leave one out")
+    mapping, encoding = chosen.click, chosen.files.encoding
+    at_ms = round(datetime.now(UTC).timestamp() * 1000)
+    if at is not None:
+        try:
+            at_ms = mapping.times().milliseconds(at, -1)
+        except Undecodable:
+            raise click.UsageError(
+                f"--at is {at!r}; it must be a time like 2026-09-13, or unix time"
+            ) from None
+    decoder = item_fields(chosen.item).decoder(mapping)
+    found = read_items(items, decoder, now_ms=at_ms, encoding=encoding)
+    if rules is None:
+        return Known(found, None, at_ms, placement, {})
+    rule_decoder = RuleDecoder(ids=mapping.ids(), times=mapping.times(), max_bytes=mapping.max_bytes)
+    every = read_rules(rules, rule_decoder, encoding=encoding)
+    in_force = {name: rule for name, rule in every.items() if rule.is_in_force(at_ms)}
+    return Known(
+        found, in_force, at_ms, placement, {name: every[name] for name in every if name not in in_force}
+    )
+
+
+def tell(one: Known, teller: Progress) -> None:
+    """Say what was read from the files."""
+    items = one.items
+    teller.say(f"read {len(items):,} items, {items.unavailable_count:,} of them unavailable")
+    if one.rules is not None:
+        teller.say(f"read {len(one.rules) + len(one.idle):,} rules, {len(one.rules):,} of them in force")
+    for note in one.notes():
+        teller.say(note)
+
+
+def show(effect: Effect, one: Known, top: int, *, as_json: bool) -> None:
+    """Print what items or rules change."""
+    by, names = f"recall_at_{top}", (f"the release without {one.what}", f"that with {one.what}")
+    if not as_json:
+        show_differences([*effect.differences.values()], "without", f"with {one.what}")
+        click.echo(effect.sentence())
+        click.echo(effect.differences[by].sentence(*names))
+        return
+    document = to_json(effect.differences, by, a=names[0], b=names[1]) | effect.to_json()
+    about = {
+        "at": moment(one.at_ms),
+        "items": len(one.items),
+        "unavailable_items": one.items.unavailable_count,
+    }
+    if one.rules is not None:
+        about |= {"rules_in_force": [*one.rules], "rules_not_in_force": [*one.idle]}
+    click.echo(orjson.dumps(document | about, option=orjson.OPT_INDENT_2))
+
+
+def _some(names: Mapping[str, Rule] | list[str]) -> str:
+    every = [*names]
+    return ", ".join(every[:10]) + (f" and {len(every) - 10:,} more" if len(every) > 10 else "")
