@@ -104,7 +104,7 @@ def evaluate(
         "progress": teller,
     }
     if known:
-        rules.tell(known, teller)
+        rules.tell(known, release, teller)
         effect = effect_of(release, held, known.items, known.rules, placement=known.placement, **asked)
         rules.show(effect, known, asked["top"], as_json=as_json)
         return

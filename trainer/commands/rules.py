@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import click
+import numpy as np
 import orjson
 
 from trainer.commands.options import FOLDER
@@ -19,10 +20,16 @@ from trainer.evaluation.compare import to_json
 from trainer.evaluation.rule_files import item_fields, read_items, read_rules
 from trainer.evaluation.rules import Effect
 from worker.commandline import METRICS, all_of, option
+from worker.core.catalogue import Catalogue
+from worker.core.id_table import NOWHERE
 from worker.core.known_items import KnownItems
+from worker.core.ranking import NO_ITEM
 from worker.core.reasons import Undecodable
+from worker.core.release import Release
 from worker.core.rule_record import RuleDecoder
-from worker.core.rules import Rule
+from worker.core.rules import Limit, Pin, Rule
+
+_SHOWN_NAMES: Final = 10
 
 rule_options = all_of(
     option(
@@ -72,19 +79,24 @@ class Known(NamedTuple):
         """The things whose effect is measured."""
         return "items" if self.rules is None else "rules"
 
-    def notes(self) -> list[str]:
-        """Return notes on rules that have no effect here."""
-        elsewhere = [
-            name
-            for name, rule in (self.rules or {}).items()
-            if rule.placements and self.placement not in rule.placements
-        ]
-        found = []
-        if self.idle:
-            found.append(f"not in force at {moment(self.at_ms)}: {_some(self.idle)}; choose a time with --at")
-        if elsewhere:
-            found.append(f"only at other placements: {_some(elsewhere)}; name one with --placement")
-        return found
+    def notes(self, catalogue: Catalogue) -> list[str]:
+        """Return notes on rules that have no effect here, or less than their author may think."""
+        rules, tags = self.rules or {}, {*self.items.tag_names}
+        found = {
+            f"not in force at {moment(self.at_ms)}, choose another time with --at": [*self.idle],
+            "at other placements only, name one with --placement": [
+                name for name, one in rules.items() if one.placements and self.placement not in one.placements
+            ],
+            "tags that no item has": [
+                f"{tag} ({name})" for name, one in rules.items() for tag in _tags_of_none(one, tags)
+            ],
+            "pinned items that the release does not know": [
+                f"{one.action.item_id} ({name})"
+                for name, one in rules.items()
+                if isinstance(one.action, Pin) and catalogue.indexes([one.action.item_id])[0] == NO_ITEM
+            ],
+        }
+        return [f"{note}: {_some(those)}" for note, those in found.items() if those]
 
 
 def known(
@@ -129,19 +141,23 @@ def known(
     )
 
 
-def tell(one: Known, teller: Progress) -> None:
+def tell(one: Known, release: Release, teller: Progress) -> None:
     """Say what was read from the files."""
     items = one.items
-    teller.say(f"read {len(items):,} items, {items.unavailable_count:,} of them unavailable")
+    described = int(np.count_nonzero(items.places_of(release.catalogue) != NOWHERE))
+    teller.say(
+        f"read {len(items):,} items, {items.unavailable_count:,} of them unavailable; they describe "
+        f"{described:,} of the {release.items:,} items of the release"
+    )
     if one.rules is not None:
         teller.say(f"read {len(one.rules) + len(one.idle):,} rules, {len(one.rules):,} of them in force")
-    for note in one.notes():
+    for note in one.notes(release.catalogue):
         teller.say(note)
 
 
 def show(effect: Effect, one: Known, top: int, *, as_json: bool) -> None:
     """Print what items or rules change."""
-    by, names = f"recall_at_{top}", (f"the release without {one.what}", f"that with {one.what}")
+    by, names = f"recall_at_{top}", ("the release without them", f"the release with {one.what}")
     if not as_json:
         show_differences([*effect.differences.values()], "without", f"with {one.what}")
         click.echo(effect.sentence())
@@ -158,6 +174,16 @@ def show(effect: Effect, one: Known, top: int, *, as_json: bool) -> None:
     click.echo(orjson.dumps(document | about, option=orjson.OPT_INDENT_2))
 
 
-def _some(names: Mapping[str, Rule] | list[str]) -> str:
-    every = [*names]
-    return ", ".join(every[:10]) + (f" and {len(every) - 10:,} more" if len(every) > 10 else "")
+def _tags_of_none(rule: Rule, tags: Collection[str]) -> list[str]:
+    """Return the tags, and the prefix of tags, in a rule that are not among `tags`."""
+    action, named = rule.action, [*rule.last_event_tags]
+    if isinstance(action, Limit):
+        named += [] if any(tag.startswith(action.prefix) for tag in tags) else [action.prefix]
+    elif not isinstance(action, Pin):
+        named += action.tags
+    return [tag for tag in named if tag not in tags]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")
