@@ -13,13 +13,14 @@ from trainer import console
 from trainer.commands import options, rules
 from trainer.commands.tables import show_result
 from trainer.console import Progress
-from trainer.dataset.holdout import cleaned, hold_out
+from trainer.dataset.holdout import HeldOut, cleaned, hold_out
 from trainer.dataset.split import share_predicted
 from trainer.evaluation.benchmark import BASELINES, score
 from trainer.evaluation.rules import effect_of
 from trainer.evaluation.verdict import lines, verdict
 from trainer.release.folder import read_folder
 from worker.commandline import METRICS, Command, config_options, json_option, option
+from worker.core.release import Release
 
 
 class _Asked(TypedDict):
@@ -91,11 +92,7 @@ def evaluate(
         progress=teller,
         **split._asdict(),
     )
-    if caution := held.caution(release.manifest):
-        teller.say(caution)
-    if release.approximates("auto"):
-        recall = release.manifest.list_recall
-        teller.say(f"ranked approximately, as by a worker: this finds {recall:.1%} of the exact top items")
+    _tell(release, held, teller)
     asked: _Asked = {
         "top": chosen.evaluation.top,
         "smaller_tops": tops[:-1] if tops else (),
@@ -119,3 +116,12 @@ def evaluate(
         show_result(found)
         click.echo(share_predicted(found.predictions, held.test_clicks, split.min_context))
         click.echo("\n".join(lines(judged)))
+
+
+def _tell(release: Release, held: HeldOut, teller: Progress) -> None:
+    """Say what to know about the metrics."""
+    if caution := held.caution(release.manifest):
+        teller.say(caution)
+    if release.approximates("auto"):
+        recall = release.manifest.list_recall
+        teller.say(f"ranked approximately, as by a worker: this finds {recall:.1%} of the exact top items")

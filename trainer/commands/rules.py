@@ -55,7 +55,6 @@ rule_options = all_of(
     ),
     option(
         "--placement",
-        default="",
         group=METRICS,
         metavar="NAME",
         help="Placement of the lists, for rules with `placements`. Default: none, as after a click.",
@@ -105,7 +104,7 @@ def known(
     items: Path | None,
     rules: Path | None,
     at: str | None,
-    placement: str,
+    placement: str | None,
     exact: bool,
 ) -> Known | None:
     """Return the items and rules that the options name; None if they name none.
@@ -115,7 +114,7 @@ def known(
     if items is None:
         if rules:
             raise click.UsageError("--rules is given without --items; rules name items by tags, so give both")
-        if at is not None or placement:
+        if at is not None or placement is not None:
             raise click.UsageError("--at and --placement have no effect without --items; leave them out")
         return None
     if placement and exact:
@@ -132,12 +131,12 @@ def known(
     decoder = item_fields(chosen.item).decoder(mapping)
     found = read_items(items, decoder, now_ms=at_ms, encoding=encoding)
     if rules is None:
-        return Known(found, None, at_ms, placement, {})
+        return Known(found, None, at_ms, placement or "", {})
     rule_decoder = RuleDecoder(ids=mapping.ids(), times=mapping.times(), max_bytes=mapping.max_bytes)
     every = read_rules(rules, rule_decoder, encoding=encoding)
     in_force = {name: rule for name, rule in every.items() if rule.is_in_force(at_ms)}
     return Known(
-        found, in_force, at_ms, placement, {name: every[name] for name in every if name not in in_force}
+        found, in_force, at_ms, placement or "", {name: every[name] for name in every if name not in in_force}
     )
 
 
