@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from worker.core import rule_effects
 from worker.core.availability import Availability
 from worker.core.constraints import Constraints
-from worker.core.placing import Part
+from worker.core.placing import Constraint, Part
 from worker.core.ranking import NO_ITEM, Floats, Indexes
 from worker.core.release import Release
 from worker.core.rule_effects import RuleEffects
@@ -66,10 +66,13 @@ class Listing:
         """The rules in force."""
         self.effects = RuleEffects()
 
-    def lists(self, asked: Asking, top: int | None = None, *, placement: str = "") -> Listed:
+    def lists(
+        self, asked: Asking, top: int | None = None, *, placement: str = "", allowed: Flags | None = None
+    ) -> Listed:
         """Return a list for each user, of another length than usual if `top` is given.
 
-        `placement`: the name of the place where the lists are shown; lists from clicks have none.
+        `placement`: the name of the place where the lists are shown; lists from clicks have none. `allowed`
+        `[N]`: a mask of the items that the lists may have, besides what rules say; None: all.
         """
         top = self._top if top is None else top
         shape, warm = (len(asked.warm), top), asked.warm
@@ -77,6 +80,8 @@ class Listing:
             np.full(shape, NO_ITEM, np.int32), np.full(shape, -np.inf, np.float32), np.zeros(shape, np.bool_)
         )
         parts = self.constraints.parts(asked.last, placement)
+        if allowed is not None:
+            parts = [Part(rows, (constraint or Constraint()).only(allowed)) for rows, constraint in parts]
         at = np.cumsum(warm) - 1
         found.indexes[warm], found.scores[warm] = self._release.rank(
             asked.hidden[warm].astype(np.float32),

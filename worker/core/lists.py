@@ -35,7 +35,7 @@ from worker.core.ranking import (
     excluded_gains,
     top_k,
 )
-from worker.core.search import LOWEST, Best, added, keys, kth, quiet
+from worker.core.search import LOWEST, NO_ADJUSTS, Adjusts, Best, keys, kth, quiet
 
 _GROUP: Final = 16
 """Scores of which only the maximum is compared at first; a power of two."""
@@ -89,30 +89,31 @@ class Lists:
         recent: Indexes | None = None,
         *,
         own: Indexes | None = None,
-        adjust: Floats | None = None,
+        adjusts: Adjusts = NO_ADJUSTS,
     ) -> TopK:
         """Return the best `k` items of the lists that are scored. For the arguments see `ranking.top_k`.
 
-        `adjust` `[N]`: by how much to change the score of the item at each place; -inf: leave it out. A row
-        of whose lists too few items are left is ranked exactly.
+        `adjusts`: by how much the scores of rows change. A row of whose lists too few items are left is
+        ranked exactly.
         """
         table = self._table
         recent = checked_clicks(recent, len(hidden), table.recent_needed, "session")
         own = checked_clicks(own, len(hidden), table.own_needed, "user")
         found = TopK(np.empty((len(hidden), k), np.int32), np.empty((len(hidden), k), np.float32))
-        lift = None if adjust is None else self._lift(adjust)
+        lifts = [self._lift(one) for one in adjusts.by_place]
         waiting = [slice(start, start + _ROWS) for start in range(0, len(hidden), _ROWS)]
         while waiting:
             part = waiting.pop()
             asked = table.rows(hidden[part])
-            pairs = self._chosen(asked, lift)
+            of = adjusts.taken(part) if lifts else NO_ADJUSTS
+            pairs = self._chosen(asked, Adjusts(of.of, lifts))
             if len(asked) > 1 and pairs.starts[-1] > _SCORES:
                 middle = part.start + len(asked) // 2
                 waiting += [slice(part.start, middle), slice(middle, part.stop)]
                 continue
             removed = excluded_gains(excluded, part)
             gains = table.gains(recent[part], own[part]).without_padding().and_then(removed)
-            found.indexes[part], found.scores[part] = self._best(asked, pairs, k, gains, adjust)
+            found.indexes[part], found.scores[part] = self._best(asked, pairs, k, gains, of)
         short = found.scores[:, -1] == -np.inf
         if short.any():
             exactly = top_k(
@@ -122,7 +123,7 @@ class Lists:
                 None if excluded is None else excluded[short],
                 recent[short],
                 own=own[short],
-                change=None if adjust is None else added(adjust),
+                change=adjusts.taken(short).apply if lifts else None,
             )
             found.indexes[short], found.scores[short] = exactly
         return found
@@ -160,31 +161,32 @@ class Lists:
         return float(sizes[pairs.lists].sum() / len(hidden) / self._table.items)
 
     def _lift(self, adjust: Floats) -> Floats:
-        """Return by how much `adjust` changes the mean scores of lists, `[L, 1]`; -inf: nothing is left."""
+        """Return by how much `adjust` changes the mean score of each list; -inf: nothing of it is left."""
         left = (adjust > -np.inf) & (self._table.vectors[: self._table.items, -1] > -np.inf)
         starts = self._starts[:-1]
         counts = np.add.reduceat(left, starts, dtype=np.int64)
         sums = np.add.reduceat(np.where(left, adjust, 0), starts)
-        return np.where(counts > 0, sums / np.maximum(counts, 1), -np.inf).astype(np.float32)[:, None]
+        return np.where(counts > 0, sums / np.maximum(counts, 1), -np.inf).astype(np.float32)
 
-    def _chosen(self, hidden: Floats, lift: Floats | None = None) -> _Pairs:
+    def _chosen(self, hidden: Floats, lifts: Adjusts = NO_ADJUSTS) -> _Pairs:
+        """Return the pairs to score; `lifts` change the mean scores of lists."""
         with quiet():
-            means = self._means @ hidden.T
-        if lift is not None:
-            means += lift
+            means = (self._means @ hidden.T).astype(np.float32, copy=False)
+        if lifts.by_place:
+            lifts.apply(means.T, slice(0, len(hidden)), 0)
         lists, rows = np.nonzero(means >= np.maximum(means.max(axis=0) - np.float32(self.margin), LOWEST))
         return _Pairs(rows, lists, np.append(0, np.cumsum(self._room[lists])))
 
     def _best(
-        self, hidden: Floats, pairs: _Pairs, k: int, gains: Gains, adjust: Floats | None
+        self, hidden: Floats, pairs: _Pairs, k: int, gains: Gains, adjusts: Adjusts
     ) -> tuple[Indexes, Floats]:
-        flat = self._scores(hidden, pairs, adjust)
+        flat = self._scores(hidden, pairs, adjusts)
         best = Best(len(hidden), k)
-        best.add_keys(*self._gained(flat, pairs, hidden, gains, adjust))
+        best.add_keys(*self._gained(flat, pairs, hidden, gains, adjusts))
         best.add_keys(*self._searched(flat, pairs, len(hidden), k))
         return best.ranked()
 
-    def _scores(self, hidden: Floats, pairs: _Pairs, adjust: Floats | None) -> Floats:
+    def _scores(self, hidden: Floats, pairs: _Pairs, adjusts: Adjusts) -> Floats:
         """Return the scores of pairs, without gains; after those of a list, -inf fills the last group."""
         rows, lists, starts = pairs
         if len(self._scratch) < starts[-1]:
@@ -201,13 +203,15 @@ class Lists:
                     first, last = self._starts[number : number + 2]
                     out = flat[starts[begin] : starts[end]].reshape(end - begin, -1)[:, : last - first]
                     np.matmul(asked[begin:end], vectors[first:last].T, out=out)
-                    if adjust is not None:
-                        out += adjust[first:last]
                     begin = end
+        for some, adjust in adjusts.rows(rows):
+            first, sizes = self._starts[lists[some]], np.diff(self._starts)[lists[some]]
+            within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            flat[np.repeat(starts[some], sizes) + within] += adjust[np.repeat(first, sizes) + within]
         return flat
 
     def _gained(
-        self, flat: Floats, pairs: _Pairs, hidden: Floats, gains: Gains, adjust: Floats | None
+        self, flat: Floats, pairs: _Pairs, hidden: Floats, gains: Gains, adjusts: Adjusts
     ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Add `gains` to the scores; return rows and keys of the items that gain and are not scored yet."""
         table = self._table
@@ -225,8 +229,8 @@ class Lists:
         )
         row, place = np.divmod(both, table.items)
         scores = np.einsum("ij,ij->i", hidden[row], table.vectors[place])
-        if adjust is not None:
-            scores += adjust[place]
+        for some, adjust in adjusts.rows(row):
+            scores[some] += adjust[place[some]]
         np.add.at(scores, which, gains.gains[there])
         return row, keys(scores, self._ids(place))
 

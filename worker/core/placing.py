@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from worker.core.lists import Lists
 from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable, TopK, checked_clicks, top_k
-from worker.core.search import added, quiet
+from worker.core.search import Adjusts, quiet
 
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -57,6 +57,11 @@ class Constraint(NamedTuple):
     adjust: Floats | None = None
     pins: tuple[tuple[int, int], ...] = ()
     caps: tuple[Cap, ...] = ()
+
+    def only(self, allowed: Flags) -> Constraint:
+        """Return this constraint with a filter: lists have only items of the mask `allowed` `[N]`."""
+        adjust = np.float32(0) if self.adjust is None else self.adjust
+        return self._replace(adjust=np.where(allowed, adjust, np.float32(-np.inf)))
 
 
 class Part(NamedTuple):
@@ -118,32 +123,18 @@ def ranked(table: ItemTable, lists: Lists | None, asked: Asked, k: int, parts: S
 
 def _best(table: ItemTable, lists: Lists | None, asked: Asked, depth: int, parts: Sequence[Part]) -> TopK:
     """Return the best items of the parts, one part after the other, without pins and caps."""
-    adjusts = [
-        None if constraint is None or constraint.adjust is None else _by_place(table, constraint.adjust)
-        for _, constraint in parts
-    ]
+    of, by_place = np.full(sum(len(part.rows) for part in parts), -1), list[Floats]()
+    begin = 0
+    for rows, constraint in parts:
+        if constraint is not None and constraint.adjust is not None:
+            of[begin : begin + len(rows)] = len(by_place)
+            by_place.append(_by_place(table, constraint.adjust))
+        begin += len(rows)
+    here, adjusts = asked.of(np.concatenate([part.rows for part in parts])), Adjusts(of, by_place)
     if lists is None:
-        here = asked.of(np.concatenate([part.rows for part in parts]))
-        ends = np.cumsum([len(part.rows) for part in parts]).tolist()
-        changes = [
-            (end - len(part.rows), end, adjust)
-            for part, end, adjust in zip(parts, ends, adjusts, strict=True)
-            if adjust is not None
-        ]
-
-        def change(scores: Floats, rows: slice, first: int) -> None:
-            """Add to the scores of each part what changes them."""
-            for begin, end, adjust in changes:
-                some = scores[max(0, begin - rows.start) : max(0, end - rows.start)]
-                added(adjust)(some, rows, first)
-
-        of = change if changes else None
-        return top_k(here.hidden, table, depth, here.excluded, here.recent, own=here.own, change=of)
-    found = list[TopK]()
-    for part, adjust in zip(parts, adjusts, strict=True):
-        here = asked.of(part.rows)
-        found.append(lists.top_k(here.hidden, depth, here.excluded, here.recent, own=here.own, adjust=adjust))
-    return TopK(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        change = adjusts.apply if by_place else None
+        return top_k(here.hidden, table, depth, here.excluded, here.recent, own=here.own, change=change)
+    return lists.top_k(here.hidden, depth, here.excluded, here.recent, own=here.own, adjusts=adjusts)
 
 
 def _constrained(table: ItemTable, asked: Asked, k: int, constraint: Constraint, found: TopK) -> TopK:
@@ -317,7 +308,7 @@ class _Closing:
     def __init__(
         self, table: ItemTable, caps: Sequence[Cap], counted: Indexes, adjust: Floats | None
     ) -> None:
-        self._add = None if adjust is None else added(adjust)
+        self._add = None if adjust is None else Adjusts(np.zeros(len(counted), np.intp), [adjust])
         self._full = list[tuple[Flags, Indexes]]()
         """For each cap: which groups are full in each row, and the group of each place."""
         for cap in caps:
@@ -332,7 +323,7 @@ class _Closing:
     def __call__(self, scores: Floats, part: slice, first: int) -> None:
         """Apply it to the scores of the rows `part` and of the places from `first` on."""
         if self._add is not None:
-            self._add(scores, part, first)
+            self._add.apply(scores, part, first)
         for full, groups in self._full:
             here = groups[first : first + scores.shape[1]]
             scores[:, : len(here)][full[part][:, here]] = -np.inf

@@ -18,9 +18,9 @@ in tile n, about K / n. So a tile is read once while it is in the cache, and nee
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,9 @@ class Best:
         # An equal score of a later place counts only if its item may be a lower one.
         self._reaches = np.greater if ids is None else np.greater_equal
         self._keys = np.full((rows, k), _NOTHING)
-        self._bound = np.full(rows, -np.inf, np.float32)
+        # With equal scores of other places, -inf must not reach the bound: nearly all items may have it.
+        self._least = -np.inf if ids is None else LOWEST
+        self._bound = np.full(rows, self._least, np.float32)
         self._waiting: list[tuple[NDArray[np.intp], Keys]] = []
         self._count = 0
 
@@ -110,7 +112,7 @@ class Best:
             self._waiting, self._count = [], 0
             found = (*found, by_row(row, waiting, len(self._keys), _NOTHING))
         self._keys = _larger(np.concatenate([self._keys, *found], axis=1), self._k)
-        self._bound = scores_of(self._keys.min(axis=1))
+        self._bound = np.maximum(scores_of(self._keys.min(axis=1)), self._least)
 
     def _keys_at(self, scores: Floats, places: NDArray[np.integer[Any]]) -> Keys:
         return keys(scores, places if self._ids is None else self._ids.take(places))
@@ -146,14 +148,35 @@ class Best:
         return found
 
 
-def added(by_place: Floats) -> Change:
-    """Return the change that adds a number to the scores of each place; -inf: leave it out."""
+class Adjusts(NamedTuple):
+    """By how much scores of rows change: `of` `[B]` is the number of a row's change, negative for none.
 
-    def change(scores: Floats, _: slice, first: int) -> None:
-        here = by_place[first : first + scores.shape[1]]
-        scores[:, : len(here)] += here
+    `by_place`: by number, what is added to the score of each place; -inf: leave it out.
+    """
 
-    return change
+    of: NDArray[np.intp]
+    by_place: Sequence[Floats]
+
+    def taken(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Adjusts:
+        """Return the changes of some rows."""
+        return Adjusts(self.of[rows], self.by_place)
+
+    def rows(self, among: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+        """Yield, for each change, the positions of its rows in `among`, and what is added."""
+        for number, adjust in enumerate(self.by_place):
+            places = np.flatnonzero(self.of[among] == number)
+            if len(places):
+                yield places, adjust
+
+    def apply(self, scores: Floats, part: slice, first: int) -> None:
+        """Change the scores `[rows, T]` of the rows `part`, and of the places from `first` on."""
+        for places, adjust in self.rows(np.arange(part.start, part.start + len(scores))):
+            here = adjust[first : first + scores.shape[1]]
+            of = slice(None) if len(places) == len(scores) else places
+            scores[of, : len(here)] += here
+
+
+NO_ADJUSTS: Final = Adjusts(np.empty(0, np.intp), ())
 
 
 def quiet() -> AbstractContextManager[None]:

@@ -126,6 +126,22 @@ def test_a_rule_for_some_last_events_changes_only_the_lists_after_them() -> None
     assert [numbers(one) for one in found] == [[0, 2, 6], [0, 6, 1], [0, 2, 4], [11, 10, 9]]
 
 
+@pytest.mark.parametrize("rules", [{}, {"cap": Rule(Limit("number:", 2)), "pin": Rule(Pin("item-3", 1))}])
+def test_a_filter_holds_besides_the_rules(rules: dict[str, Rule]) -> None:
+    """In ranked and in fallback lists; pinned items obey it, too."""
+    of = served(rules)
+    allowed = np.array([number % 2 == 0 for number in range(len(ITEMS))])
+    listing, asked = of._recommender.listing, cold(of)
+    found = []
+    for warm in (True, False):
+        asked.warm[:] = warm
+        listed = listing.lists(asked, 4, allowed=allowed).indexes[0].tolist()
+        found.append([item for item in listed if item != NO_ITEM])
+
+    assert found == ([[0, 2], [10, 8]] if rules else [[0, 2, 4, 6], [10, 8, 6, 4]])
+    assert listing.lists(asked, 2).indexes[0].tolist() == ([3, 11] if rules else [11, 10])
+
+
 def test_rules_hold_together_in_their_order() -> None:
     """Not available, then the user's own items, then exclude and allow, then pins, then caps, then boosts."""
     rules = {
