@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from tests.records import Record
 from worker.core import blocks
 from worker.core.batch import Clicks
-from worker.core.event import Click
+from worker.core.click import Click
 from worker.core.recommender import Recommender
 from worker.core.release import Release
-from worker.core.states import States, UserStates
+from worker.core.states import States
+from worker.core.user_states import UserStates
 
 HIDDEN_TOLERANCE: Final = 1e-3
 """Two steps of half precision near 1; of values beyond 1, this part of them.

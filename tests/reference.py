@@ -15,7 +15,9 @@ from safetensors.numpy import load
 
 from tests.builders import all_scores, state_size, step_one
 from worker.core.batch import Clicks
+from worker.core.bought import DAY_MS
 from worker.core.cells import Floats
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.manifest import Manifest
 from worker.core.ranking import NO_ITEM
 from worker.core.recent import MAX_RECENT_ITEMS, RECENT_ITEMS
@@ -34,6 +36,8 @@ class OneClick(NamedTuple):
     item_id: str
     timestamp_ms: int
     record_timestamp_ms: int
+    kind: int = STEP
+    """What its type makes of it, if it is not a click, or not a click alone."""
 
 
 class Answer(NamedTuple):
@@ -56,26 +60,48 @@ class User:
     warm: bool = False
     timestamp_ms: int | None = None
     offset: int = 0
+    bought: dict[str, int] = field(default_factory=dict)
+    """The last items that were bought, last one last, and the day of each."""
 
 
 class Reference:
     """Applies one click after the other under one release."""
 
     def __init__(
-        self, manifest: Manifest, blob: bytes, item_ids: tuple[str, ...], *, user_ttl_ms: int = 0
+        self,
+        manifest: Manifest,
+        blob: bytes,
+        item_ids: tuple[str, ...],
+        *,
+        user_ttl_ms: int = 0,
+        keeps_bought: int = 16,
+        exclude_days: int = 0,
     ) -> None:
         self.manifest = manifest
         self.users: dict[tuple[int, str], User] = {}
         self._ttl_ms = user_ttl_ms
+        self._keeps_bought, self._exclude_days = keeps_bought, exclude_days
         self._void_before: dict[tuple[int, str], int] = {}
         self._tensors: Mapping[str, Any] = load(blob)
         self._item_ids = item_ids
 
     def apply(self, click: OneClick) -> User:
-        """Move the state of the click's user; a copy of it as it is now."""
+        """Move the state of the event's user; a copy of it as it is now."""
         key = click.partition, click.user_id
+        user = self._stepped_by(key, click) if click.kind & STEP else self.users.get(key)
+        if click.kind & EXCLUDE and click.offset >= self._void_before.get(key, 0):
+            user = self.users.setdefault(key, User(self._zeros()))
+            day = max(click.timestamp_ms // DAY_MS, user.bought.pop(click.item_id, 0))
+            user.bought[click.item_id] = day
+            for item_id in [*user.bought][: -self._keeps_bought]:
+                del user.bought[item_id]
+            user.offset = max(user.offset, click.offset)
+        user = user or User(self._zeros())
+        return replace(user, items=[*user.items])
+
+    def _stepped_by(self, key: tuple[int, str], click: OneClick) -> User:
         if self._expired(key, click.timestamp_ms):
-            del self.users[key]
+            self.users[key] = User(self._zeros(), bought=self.users[key].bought)
         user = self.users.setdefault(key, User(self._zeros()))
         if self._session_ended(user, click.timestamp_ms):
             user.hidden, user.session, user.warm = self._zeros(), 0, False
@@ -88,7 +114,7 @@ class Reference:
         user.offset = click.offset
         if user.offset < self._void_before.get(key, 0):
             del self.users[key]
-        return replace(user, items=[*user.items])
+        return user
 
     def forget(self, partition: int, user_id: str, before: int) -> None:
         """As if the user had not made the clicks with offsets below `before`, be they past or to come."""
@@ -108,9 +134,12 @@ class Reference:
                 user.warm = True
         return user
 
-    def answer(self, user: User, *, top: int, exclude_recent: int, keeps: int = MAX_RECENT_ITEMS) -> Answer:
-        """The list for a user of whose items the last `keeps` are at hand."""
+    def answer(
+        self, user: User, *, top: int, exclude_recent: int, keeps: int = MAX_RECENT_ITEMS, day: int = 0
+    ) -> Answer:
+        """The list of a day for a user of whose items the last `keeps` are at hand."""
         excluded = user.items[-exclude_recent:] if exclude_recent else []
+        excluded += [item_id for item_id, at in user.bought.items() if at + self._exclude_days >= day]
         if not user.warm:
             kept = [item_id for item_id in self.manifest.popular if item_id not in excluded]
             return Answer(kept[:top], "cold", {})
@@ -173,6 +202,7 @@ def columns(clicks: Sequence[OneClick]) -> Clicks:
         item_ids=[click.item_id for click in clicks],
         timestamps_ms=np.array([click.timestamp_ms for click in clicks], np.int64),
         record_timestamps_ms=np.array([click.record_timestamp_ms for click in clicks], np.int64),
+        kinds=np.array([click.kind for click in clicks], np.int8),
     )
 
 
@@ -187,8 +217,12 @@ def check_user(states: States, partition: int, user_id: str, expected: User) -> 
     assert row.clicks.tolist() == [len(expected.items)]
     assert row.session.tolist() == [min(expected.session, ring.session_size)]
     assert row.warm.tolist() == [expected.warm]
-    assert row.timestamp_ms.tolist() == [expected.timestamp_ms]
+    assert row.timestamp_ms.tolist() == [expected.timestamp_ms or 0]
     assert row.offset.tolist() == [expected.offset]
+    if states.bought is not None:
+        (codes,), (days,) = states.bought.of(np.array([found]))
+        ids = states.item_codes.ids(codes[codes != NO_ITEM])
+        assert [*zip(ids, days[codes != NO_ITEM].tolist(), strict=True)] == [*expected.bought.items()]
     hidden = row.hidden[0, : len(expected.hidden)]
     # An LSTM's c is not bounded by 1: from there on the steps of half precision are as much larger.
     np.testing.assert_allclose(hidden, expected.hidden, rtol=STATE_TOLERANCE, atol=STATE_TOLERANCE)

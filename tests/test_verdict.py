@@ -14,7 +14,7 @@ from tests.builders import item_names, tiny_release
 from tests.oracle import Owner, PlacedClick, State
 from tests.records import Record
 from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
-from worker.core.event import Click
+from worker.core.click import Click
 from worker.core.flush import Flush, Ledger
 from worker.core.recommender import Recommender
 from worker.core.release import Release

@@ -10,7 +10,8 @@ from typing import Self
 from tests import oracle
 from tests.oracle import PlacedClick
 from tests.records import Record
-from worker.core.event import Click, Decoder, Fields
+from worker.core.click import Click
+from worker.core.event import Decoder, Fields
 from worker.core.release import Release
 
 

@@ -17,7 +17,8 @@ from worker.core.rule_record import RuleDecoder
 from worker.schemas.output import SCHEMAS
 from worker.settings import loading
 from worker.settings.common import Click, Registry, Topics
-from worker.settings.fields import TOPIC, Duration, Section, setting
+from worker.settings.events import Events
+from worker.settings.fields import TOPIC, Duration, Section, duration_text, setting
 from worker.settings.items import Item
 from worker.settings.kafka import Kafka
 from worker.settings.secrets import Secret
@@ -149,6 +150,7 @@ class Settings(Section):
     topics: Topics = Topics()
     registry: Registry = Registry()
     click: Click = Click()
+    events: Events = Events()
     item: Item = Item()
     recommend: Recommend = Recommend()
     state: State = State()
@@ -168,6 +170,13 @@ class Settings(Section):
             )
         if not self.topics.items and (given := sorted(self.item.model_fields_set)):
             raise ValueError(f"item.{given[0]}: no effect without topics.items; set topics.items as well")
+        self.events.decoder(self.click)
+        exclude_seconds, ttl = self.events.exclude_days * 86_400, self.state.user_ttl
+        if self.events.exclude and 0 < ttl < exclude_seconds:
+            raise ValueError(
+                f"state.user_ttl is {duration_text(ttl)} and events.exclude_days is "
+                f"{self.events.exclude_days}; a state must not expire before its exclusions do"
+            )
         if self.recommend.format in SCHEMAS and not self.registry.url:
             raise ValueError(f"recommend.format is {self.recommend.format}; it requires registry.url")
         if self.commit_interval * 2_000 > self.kafka.transaction_timeout_ms:

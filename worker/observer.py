@@ -89,6 +89,9 @@ class Observer:
         metrics.recovering.set(len(self._table.recovering()))
         metrics.recovery_left.set(self._table.left_seconds())
         metrics.users_moved.inc(self._states.take_moved())
+        if (bought := self._states.bought) is not None:
+            metrics.users_with_bought_items.set(bought.users)
+            metrics.bought_items_dropped.inc(bought.take_dropped())
         self._adoption.note()
 
     def _known_of(self, user_id: str) -> Answer:

@@ -118,6 +118,7 @@ class _Wiring:
         self._background = background
         self._metrics, self._clock = process.metrics, process.clock
         self._states = states
+        settings.events.prepare(states)
         self._quality = Quality(self._states, top=settings.recommend.top)
         self._transactions = connection.transactions(
             settings.transactional_id, timeout_ms=settings.kafka.transaction_timeout_ms
@@ -365,7 +366,7 @@ class _Wiring:
     def _new_walk(self, table: PartitionTable, checkpoint: Checkpoint, flushing: Flushing) -> Walk:
         topics, recommend = self._settings.topics, self._settings.recommend
         parser = self._settings.registry.parser(self._registry, self._clock.steady)
-        decoder = self._settings.click.decoder(parser)
+        decoder = self._settings.events.decoder(self._settings.click, parser)
         return Walk(
             decoder,
             self._adoption,

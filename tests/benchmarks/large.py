@@ -59,6 +59,7 @@ def adoption(stand: Stand, size: str, *, users: int, seconds: float) -> Figures:
         f"adopt_{size}_seconds": found["publish_to_serving_seconds"],
         f"adopt_{size}_publish_seconds": found["publish_seconds"],
         f"adopt_{size}_p99_over_steady": found["swap_p99_over_steady"],
+        f"adopt_{size}_published_p99_over_steady": found["published_p99_over_steady"],
         f"adopt_{size}_p99_seconds": found["swap_p99_seconds"],
         f"adopt_{size}_steady_p99_seconds": found["steady_p99_seconds"],
         f"adopt_{size}_lost": found["swap_lost"],

@@ -26,7 +26,8 @@ from tests.benchmarks.population import Numbers, fill
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.broker.process import ROOT
 from worker.core.recent import RECENT_ITEMS, Ring
-from worker.core.states import States, UserStates
+from worker.core.states import States
+from worker.core.user_states import UserStates
 from worker.process.memory import collect_seldom
 from worker.topics.states import FETCH
 

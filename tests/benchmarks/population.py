@@ -15,7 +15,8 @@ from tests.benchmarks.clicks import zipf
 from tests.benchmarks.stand import HIDDEN_SIZE
 from tests.builders import item_names
 from worker.core.flush import Flush, Ledger
-from worker.core.states import States, UserStates
+from worker.core.states import States
+from worker.core.user_states import UserStates
 from worker.topics.states import BLOCK, REPLAY, Replay
 
 Numbers = NDArray[np.int64]

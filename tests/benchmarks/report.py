@@ -133,6 +133,10 @@ def _rest(figures: Mapping[str, float]) -> Iterator[str]:
         "blend_2000_over_none": ("blend / none, batch 2000", "{:.2f}".format),
         "adopt_1m_seconds": ("1M items: publish to serving, s", "{:.1f}".format),
         "adopt_1m_p99_over_steady": ("  p99 of a click meanwhile / steady", "{:.2f}".format),
+        "adopt_1m_published_p99_over_steady": (
+            "  p99 of a click once the command has ended / steady",
+            "{:.2f}".format,
+        ),
         "adopt_1m_lost": ("  clicks without an answer", "{:.0f}".format),
         "resident_1m_bytes": ("  resident, MB", _megabytes),
         "resident_1m_over_tables": ("  resident / tables", "{:.2f}".format),

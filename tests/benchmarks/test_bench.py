@@ -9,7 +9,8 @@ from tests.benchmarks import decoding, report
 from tests.benchmarks.clicks import USERS, clicks, zipf
 from tests.benchmarks.passthrough import recommendation
 from worker.config import Settings
-from worker.core.event import Click, Decoder, Fields
+from worker.core.click import Click
+from worker.core.event import Decoder, Fields
 
 
 def test_zipf_draws_number_n_one_nth_as_often_as_the_first() -> None:

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from hypothesis import strategies as st
 
 from tests.builders import ITEMS
+from worker.core.bought import DAY_MS
+from worker.core.event_types import EXCLUDE, STEP
 
 GAP_MS: Final = 1_800_000
 TTL_MS: Final = 3 * GAP_MS
@@ -19,9 +21,9 @@ FATES: Final[tuple[Fate, ...]] = get_args(Fate)
 
 
 class Clicked(NamedTuple):
-    """Clicks arrive (partition, user, item, ms after the one before) and are walked at once."""
+    """Events arrive (partition, user, item, ms after the one before, kind) and are walked at once."""
 
-    clicks: list[tuple[int, str, str, int]]
+    clicks: list[tuple[int, str, str, int, int]]
 
 
 class Checkpoint(NamedTuple):
@@ -74,6 +76,8 @@ class Rules(NamedTuple):
     max_bytes: int
     small_blocks: int
     replayed_at_once: int
+    exclude_days: int | None = None
+    """For how many days bought items are left out; if None, nobody buys."""
 
 
 partitions = st.sampled_from([0, 0, 3])
@@ -81,7 +85,8 @@ clicks = st.tuples(
     partitions,
     st.sampled_from(USERS + "aaab"),
     st.sampled_from([*ITEMS[:6], "unknown"]),
-    st.sampled_from([1, 1, 1, 1, 1000, -5000, GAP_MS + 1, TTL_MS + 1]),
+    st.sampled_from([1, 1, 1, 1, 1000, -5000, GAP_MS + 1, TTL_MS + 1, DAY_MS]),
+    st.sampled_from([STEP, STEP, STEP, STEP, EXCLUDE, STEP | EXCLUDE]),
 )
 # Many that commit all, so that there is much to lose when something else happens.
 fates = st.sampled_from([*FATES, *["committed"] * 5])
@@ -112,4 +117,5 @@ rules = st.builds(
     max_bytes=st.sampled_from([300, 600, 1 << 20]),
     small_blocks=st.sampled_from([1, 3, 16]),
     replayed_at_once=st.sampled_from([1, 4, 1000]),
+    exclude_days=st.sampled_from([None, 1]),
 )

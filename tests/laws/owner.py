@@ -21,6 +21,7 @@ from worker.core.states import States
 from worker.topics.states import Forget
 
 RECENT_ITEMS: Final = 3
+BOUGHT: Final = 2
 
 Key = str | int
 """Of a record of the state topic: a block's number, "replay" or, to be forgotten, "forget/<user>"."""
@@ -92,6 +93,8 @@ class Owner:
     def __init__(self, rules: Rules) -> None:
         release = verify(*release_parts(rules.cell, rules.gap_seconds), number=5)
         self.states = States(state_size=release.state_size, recent_items=RECENT_ITEMS, slab_rows=8)
+        if rules.exclude_days is not None:
+            self.states.keep_bought(rules.exclude_days, items=BOUGHT)
         self._recommender = Recommender(release, self.states, user_ttl_ms=rules.user_ttl_ms)
         self._at_once = rules.replayed_at_once
         self.parts: dict[int, Part] = {}

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from worker.core.event import Click, Decoded, Decoder, Fields, Several
+from worker.core.click import Click, Decoded, Several
+from worker.core.event import Decoder, Fields
 from worker.core.ids import MAX_ID_BYTES
 from worker.core.paths import KEY_FIELD, escape
 from worker.core.times import EARLIEST_MS, MAX_AHEAD_MS, MAX_TIMESTAMP_MS

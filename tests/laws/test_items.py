@@ -12,15 +12,23 @@ from hypothesis import strategies as st
 from tests.builders import ITEMS, tiny_release_parts
 from tests.reference import OneClick, Reference, check_user, columns
 from worker.core import blocks, items, states
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.recommender import Recommender
 from worker.core.release import verify
 from worker.core.states import States
 
 PARTS: Final = tiny_release_parts(session_gap_seconds=0)
 RELEASE: Final = verify(*PARTS, number=1)
+BOUGHT: Final = 2
 
 batches = st.lists(
-    st.tuples(st.sampled_from("abcdef"), st.sampled_from([*ITEMS[:4], *"uvwxyz"])), min_size=1, max_size=6
+    st.tuples(
+        st.sampled_from("abcdef"),
+        st.sampled_from([*ITEMS[:4], *"uvwxyz"]),
+        st.sampled_from([STEP, STEP, EXCLUDE, STEP | EXCLUDE]),
+    ),
+    min_size=1,
+    max_size=6,
 )
 steps = st.integers(1, 8)
 reloads = st.just("reload")
@@ -36,7 +44,8 @@ def test_collecting_items_changes_nothing_that_can_be_seen(
     And a collection without clicks leaves no more items than the users can have.
     """
     held = States(state_size=RELEASE.state_size, recent_items=recent_items, slab_rows=slab_rows)
-    recommender, expected = Recommender(RELEASE, held), Reference(*PARTS, ITEMS)
+    held.keep_bought(1, items=BOUGHT)
+    recommender, expected = Recommender(RELEASE, held), Reference(*PARTS, ITEMS, keeps_bought=BOUGHT)
     offset = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(items, "COLLECT_FROM", 2)
@@ -54,8 +63,8 @@ def test_collecting_items_changes_nothing_that_can_be_seen(
                     held.collect_items()
             else:
                 clicks = [
-                    OneClick(0, offset + nth, user_id, item_id, 10**12 + offset, -1)
-                    for nth, (user_id, item_id) in enumerate(action)
+                    OneClick(0, offset + nth, user_id, item_id, 10**12 + offset, -1, kind)
+                    for nth, (user_id, item_id, kind) in enumerate(action)
                 ]
                 offset += len(clicks)
                 recommender.apply(columns(clicks), now_ms=0)
@@ -70,6 +79,8 @@ def test_collecting_items_changes_nothing_that_can_be_seen(
         held.item_codes._collect_at = 1
         for _ in range(50):
             held.collect_items()
-    named = {item_id for user in expected.users.values() for item_id in user.items[-recent_items:]}
-    assert len(held.item_codes) <= recent_items * len(expected.users)
+    named = {
+        item_id for user in expected.users.values() for item_id in (*user.items[-recent_items:], *user.bought)
+    }
+    assert len(held.item_codes) <= (recent_items + BOUGHT) * len(expected.users)
     assert np.all(held.item_codes.codes([*named]) < held.item_codes.end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
@@ -14,19 +14,22 @@ from hypothesis import strategies as st
 from tests.builders import ITEMS, tiny_release_parts
 from tests.examples import examples
 from tests.reference import STATE_TOLERANCE, Answer, OneClick, Reference, User, check_user, columns
-from worker.core.blocks import decode, encode
+from worker.core.bought import DAY_MS
 from worker.core.cells import CELLS
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.manifest import Manifest
 from worker.core.ranking import OwnItems
 from worker.core.recommender import Recommendations, Recommender
 from worker.core.release import Release, verify
 from worker.core.states import States
+from worker.core.user_states import NO_RELEASE
 
 NOW_MS: Final = 1_700_000_000_000
 MAX_AGE_MS: Final = 60_000
 GAP_MS: Final = 1_800_000
 TTL_MS: Final = 3 * GAP_MS
 RELEASE: Final = 5
+BOUGHT: Final = 2
 
 SCORE_TOLERANCE: Final = 0.02
 """What a rounding step of a state makes of a score of scale 1: item vectors are about 3 long."""
@@ -51,6 +54,8 @@ class Rules(NamedTuple):
     own_items: OwnItems = OwnItems()
     co_occurrences: int = 0
     """Entries in a row; if any, the last three clicks add their rows."""
+    exclude_days: int | None = None
+    """For how many days the last two bought items are left out; if None, nobody buys."""
 
 
 rules = st.builds(
@@ -70,6 +75,7 @@ rules = st.builds(
     repeat_bias=st.sampled_from([(), (-3.0,), (3.0, -2.0, 1.0), tuple(np.linspace(-2, 2, 20).tolist())]),
     own_items=st.sampled_from([OwnItems(), OwnItems(3, 2.0, 0.5), OwnItems(25, -1.0, 8.0, 0.5)]),
     co_occurrences=st.sampled_from([0, 5]),
+    exclude_days=st.sampled_from([None, 0, 1]),
 )
 
 # Users that come often and rarely, unknown items, pauses around the gap, clocks that run backwards,
@@ -78,10 +84,22 @@ raw_clicks = st.tuples(
     st.sampled_from([0, 0, 0, 3]),
     st.sampled_from("aaaaabbcd"),
     st.sampled_from([*ITEMS[:6], "unknown", "strange"]),
-    st.sampled_from([1, 1, 1, 1000, 0, -5000, GAP_MS, GAP_MS + 1, TTL_MS, TTL_MS + 1, -2 * GAP_MS]),
+    st.sampled_from([1, 1, 1, 1000, 0, -5000, GAP_MS, GAP_MS + 1, TTL_MS, TTL_MS + 1, -2 * GAP_MS, DAY_MS]),
     st.sampled_from([NOW_MS, NOW_MS, NOW_MS - MAX_AGE_MS, NOW_MS - MAX_AGE_MS - 1, 0, -1, NOW_MS + 5]),
 )
 sequences = st.lists(st.lists(raw_clicks, min_size=1, max_size=15), max_size=6)
+with_purchases = st.lists(
+    st.lists(
+        st.builds(
+            lambda click, kind: (*click, kind),
+            raw_clicks,
+            st.sampled_from([STEP, STEP, STEP, EXCLUDE, STEP | EXCLUDE]),
+        ),
+        min_size=1,
+        max_size=15,
+    ),
+    max_size=6,
+)
 
 
 @cache
@@ -126,15 +144,16 @@ def parts_of(rules: Rules) -> tuple[Manifest, bytes]:
     )
 
 
-def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
+def dated(batches: Iterable[Iterable[tuple[Any, ...]]], *, purchases: bool = True) -> list[list[OneClick]]:
     """The batches with times that follow each other, and offsets that rise in each partition."""
     time_ms, offsets, found = NOW_MS - 10**9, {0: 100, 3: 7}, []
     for batch in batches:
         clicks = []
-        for partition, user_id, item_id, after_ms, record_ms in batch:
+        for partition, user_id, item_id, after_ms, record_ms, *kinds in batch:
             time_ms += after_ms
             offsets[partition] += 1
-            clicks.append(OneClick(partition, offsets[partition], user_id, item_id, time_ms, record_ms))
+            click = OneClick(partition, offsets[partition], user_id, item_id, time_ms, record_ms)
+            clicks.append(click._replace(kind=kinds[0]) if kinds and purchases else click)
         found.append(clicks)
     return found
 
@@ -142,8 +161,16 @@ def dated(batches: Iterable[Iterable[tuple[Any, ...]]]) -> list[list[OneClick]]:
 def recommender(rules: Rules) -> tuple[Recommender, States]:
     """A recommender under `rules`, and its empty states."""
     release = verify(*parts_of(rules), number=RELEASE)
-    states = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
+    states = states_of(release, rules)
     return recommender_of(release, states, rules), states
+
+
+def states_of(release: Release, rules: Rules) -> States:
+    """Empty states under `rules`."""
+    states = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
+    if rules.exclude_days is not None:
+        states.keep_bought(rules.exclude_days, items=BOUGHT)
+    return states
 
 
 def recommender_of(release: Release, states: States, rules: Rules) -> Recommender:
@@ -161,7 +188,13 @@ def recommender_of(release: Release, states: States, rules: Rules) -> Recommende
 
 def reference(rules: Rules) -> Reference:
     """The definition under the same rules."""
-    return Reference(*parts_of(rules), ITEMS, user_ttl_ms=rules.user_ttl_ms)
+    return Reference(
+        *parts_of(rules),
+        ITEMS,
+        user_ttl_ms=rules.user_ttl_ms,
+        keeps_bought=BOUGHT,
+        exclude_days=rules.exclude_days or 0,
+    )
 
 
 def serve(made: Recommender, clicks: list[OneClick]) -> list[Recommendations]:
@@ -184,21 +217,23 @@ def check_list(found: Recommendations, expected: Answer) -> None:
 
 
 def answer(by: Reference, user: User, rules: Rules) -> Answer:
-    """The list that the definition has for a user under these rules."""
+    """The list that the definition has for a user under these rules, as of the user's last click."""
     excluded, keeps = min(rules.exclude_recent, rules.recent_items), rules.recent_items
-    return by.answer(user, top=rules.top, exclude_recent=excluded, keeps=keeps)
+    day = (user.timestamp_ms or 0) // DAY_MS
+    return by.answer(user, top=rules.top, exclude_recent=excluded, keeps=keeps, day=day)
 
 
 def answered(clicks: list[OneClick], rules: Rules) -> list[int]:
     """Which clicks of a batch have a list: every one, or the newest of each user; none that is too old."""
-    newest = {(click.partition, click.user_id): place for place, click in enumerate(clicks)}
-    places = range(len(clicks)) if rules.publish == "every" else sorted(newest.values())
+    steps = [place for place, click in enumerate(clicks) if click.kind & STEP]
+    newest = {(clicks[place].partition, clicks[place].user_id): place for place in steps}
+    places = steps if rules.publish == "every" else sorted(newest.values())
     oldest_ms = NOW_MS - rules.max_age_ms if rules.max_age_ms else 0
     times = [click.record_timestamp_ms for click in clicks]
     return [place for place in places if times[place] < 0 or times[place] >= oldest_ms]
 
 
-@given(sequences, rules)
+@given(with_purchases, rules)
 @examples(1.5)
 @example(
     [[(0, "a", "unknown", 1, NOW_MS)], [(0, "a", "item-1", 1, NOW_MS)]],
@@ -220,12 +255,21 @@ def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
 
     Offsets, recent items, sessions and warmth exactly, hidden states to rounding, lists up to near ties;
     with `latest` exactly one list per user and batch, for the newest click; none for a click too old.
+    What the batch bought is in none of its lists.
     """
     made, states = recommender(rules)
     one_by_one = reference(rules)
-    for clicks in dated(batches):
+    for clicks in dated(batches, purchases=rules.exclude_days is not None):
         lists = serve(made, clicks)
         users = [one_by_one.apply(click) for click in clicks]
+        users = [
+            replace(
+                user,
+                timestamp_ms=click.timestamp_ms,
+                bought=one_by_one.users[click.partition, click.user_id].bought,
+            )
+            for user, click in zip(users, clicks, strict=True)
+        ]
 
         assert [found.click for found in lists] == answered(clicks, rules)
         for found in lists:
@@ -233,10 +277,11 @@ def test_however_clicks_are_divided_the_result_is_that_of_one_by_one(
     assert len(states) == len(one_by_one.users)
     for (partition, user_id), user in one_by_one.users.items():
         check_user(states, partition, user_id, user)
-        assert states.read(states.rows(partition, [user_id])).release.tolist() == [RELEASE]
+        release = RELEASE if user.items else NO_RELEASE
+        assert states.read(states.rows(partition, [user_id])).release.tolist() == [release]
 
 
-@given(sequences, sequences, rules)
+@given(with_purchases, with_purchases, rules)
 @examples(0.4)
 def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any], rules: Rules) -> None:
     """Clicks of other partitions in the same batches, of users of the same names, change nothing.
@@ -246,7 +291,7 @@ def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any
     mixed, states = recommender(rules)
     alone, states_alone = recommender(rules)
     for history in (before, after):
-        for clicks in dated(history):
+        for clicks in dated(history, purchases=rules.exclude_days is not None):
             serve(mixed, clicks)
             serve(alone, [click for click in clicks if click.partition == 0])
         states.drop(3)
@@ -257,6 +302,15 @@ def test_partitions_do_not_know_of_each_other(before: list[Any], after: list[Any
     for name in ("clicks", "session", "warm", "timestamp_ms", "offset", "release"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name))
     np.testing.assert_allclose(ours.hidden, theirs.hidden, rtol=STATE_TOLERANCE, atol=STATE_TOLERANCE)
+    assert bought_by(states, names) == bought_by(states_alone, names)
+
+
+def bought_by(states: States, names: list[str]) -> list[list[str]]:
+    """What each of these users of partition 0 has bought."""
+    if states.bought is None:
+        return []
+    codes, _ = states.bought.of(states.rows(0, names))
+    return [states.item_codes.ids(one[one >= 0]) for one in codes]
 
 
 @given(sequences, rules)
@@ -279,14 +333,14 @@ def test_an_unknown_item_is_remembered_and_moves_nothing(batches: list[Any], rul
     assert after.clicks.tolist() == [before.clicks[0] + 1]
 
 
-@given(sequences, rules, st.integers(0, 90), st.integers(0, 90), st.integers(1, 20))
+@given(with_purchases, rules, st.integers(0, 90), st.integers(0, 90), st.integers(1, 20))
 @examples(0.4)
 def test_replaying_what_is_held_changes_nothing(
     batches: list[Any], rules: Rules, begin: int, end: int, at_once: int
 ) -> None:
     """Any stretch of the past, in batches of any size: not a bit, and no row counts as changed."""
     made, states = recommender(rules)
-    history = dated(batches)
+    history = dated(batches, purchases=rules.exclude_days is not None)
     for clicks in history:
         serve(made, clicks)
     every = np.concatenate([states.owned(0), states.owned(3)])
@@ -301,85 +355,3 @@ def test_replaying_what_is_held_changes_nothing(
         np.array_equal(getattr(before, name.name), getattr(after, name.name)) for name in fields(before)
     )
     assert [len(states.changed(0)), len(states.changed(3))] == [0, 0]
-
-
-class Successor(NamedTuple):
-    """How the release differs that takes over."""
-
-    gap_seconds: float
-    hidden_size: int
-    item_ids: tuple[str, ...]
-    layers: int
-    repeat_bias: tuple[float, ...]
-    own_items: OwnItems
-
-
-successors = st.builds(
-    Successor,
-    st.sampled_from([0.0, GAP_MS / 1000]),
-    st.sampled_from([8, 5]),
-    st.sampled_from([ITEMS[::-1], ITEMS[2:4], ("unknown", *ITEMS[1:5]), ("nobody", "clicked")]),
-    st.sampled_from([1, 2]),
-    st.sampled_from([(), (3.0, -2.0, 1.0)]),
-    st.sampled_from([OwnItems(), OwnItems(25, 2.0, 8.0)]),
-)
-
-
-@cache
-def successor_parts(cell: str, successor: Successor) -> tuple[Manifest, bytes]:
-    """The release of these, with other weights."""
-    return tiny_release_parts(
-        successor.item_ids,
-        cell=cell,
-        session_gap_seconds=successor.gap_seconds,
-        layers=successor.layers,
-        hidden_size=successor.hidden_size,
-        scale=1.0,
-        transitions=len(successor.repeat_bias),
-        repeat_bias=successor.repeat_bias,
-        own_items=successor.own_items,
-        popular=successor.item_ids[::-1],
-        seed=7,
-    )
-
-
-@given(sequences, sequences, rules, successors)
-@examples(0.8)
-def test_a_row_of_another_release_is_made_anew(
-    before: list[Any], after: list[Any], rules: Rules, successor: Successor
-) -> None:
-    """From the recent items of its session, as if these had been clicked under the new release alone.
-
-    Its lists are made of the same items. Where sessions do not end under that one: all recent items.
-    Whatever either knows, whatever the size.
-    """
-    made, states = recommender(rules)
-    expected = reference(rules)
-    history = dated([*before, *after])
-    for clicks in history[: len(before)]:
-        serve(made, clicks)
-        for click in clicks:
-            expected.apply(click)
-    parts = successor_parts(rules.cell, successor)
-    release = verify(*parts, number=RELEASE + 1)
-    loaded = States(state_size=release.state_size, recent_items=rules.recent_items, slab_rows=rules.slab_rows)
-    for partition in (0, 3):
-        loaded.load(partition, 1, decode(encode(states, states.owned(partition))))
-    second = Reference(*parts, successor.item_ids, user_ttl_ms=rules.user_ttl_ms)
-    second.users = {key: second.rebuild(user, rules.recent_items) for key, user in expected.users.items()}
-    every = rules._replace(publish="every", max_age_ms=0)
-    made = recommender_of(release, loaded, every)
-    for (partition, user_id), user in second.users.items():
-        row = int(loaded.rows(partition, [user_id])[0])
-        check_list(made.recommend(row), answer(second, user, every))
-    for clicks in history[len(before) :]:
-        lists = serve(made, clicks)
-        users = [second.apply(click) for click in clicks]
-        for found in lists:
-            check_list(found, answer(second, users[found.click], every))
-
-    for partition, user_id in {
-        (click.partition, click.user_id) for one in history[len(before) :] for click in one
-    }:
-        check_user(loaded, partition, user_id, second.users[partition, user_id])
-        assert loaded.read(loaded.rows(partition, [user_id])).release.tolist() == [RELEASE + 1]

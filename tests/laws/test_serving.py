@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from tests.laws.test_recommender import Successor, dated, sequences, successor_parts, successors
+from tests.laws.test_rebuilt import Successor, successor_parts, successors
+from tests.laws.test_recommender import dated, sequences
 from tests.reference import Reference, check_user, columns
 from worker.core.recommender import Recommender
 from worker.core.release import Release, verify

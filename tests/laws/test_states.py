@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.builders import clicked
 from tests.examples import examples
-from worker.core.states import States, UserStates
+from worker.core.states import States
+from worker.core.user_states import UserStates
 
 STATE_SIZE, RECENT_ITEMS = 3, 2
 

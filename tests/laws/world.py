@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.builders import ITEMS
 from tests.laws.histories import PARTITIONS, Checkpoint, Clicked, Compact, Forget, Free, Move, Rules
-from tests.laws.owner import Kafka, Owner, holds_void, release_parts
+from tests.laws.owner import BOUGHT, Kafka, Owner, holds_void, release_parts
 from tests.reference import OneClick, Reference, check_user
 from worker.core import blocks
 from worker.topics.states import Forget as Request
@@ -29,10 +29,12 @@ class World:
     def clicked(self, action: Clicked) -> None:
         """Clicks arrive, in every partition at rising offsets with holes between them."""
         arrived: dict[int, list[OneClick]] = defaultdict(list)
-        for partition, user_id, item_id, after_ms in action.clicks:
+        for partition, user_id, item_id, after_ms, kind in action.clicks:
             self._time_ms += after_ms
             offset = self.kafka[partition].end + (after_ms % 2)
             click = OneClick(partition, offset, user_id, item_id, self._time_ms, -1)
+            if self._rules.exclude_days is not None:
+                click = click._replace(kind=kind)
             self.kafka[partition].clicks.append(click)
             arrived[self.owners.index(self._owner(partition))].append(click)
         for number, some in arrived.items():
@@ -107,7 +109,7 @@ class World:
     def _expected(self) -> Reference:
         """The definition: one click after the other, without those that were forgotten."""
         parts = release_parts(self._rules.cell, self._rules.gap_seconds)
-        expected = Reference(*parts, ITEMS, user_ttl_ms=self._rules.user_ttl_ms)
+        expected = Reference(*parts, ITEMS, user_ttl_ms=self._rules.user_ttl_ms, keeps_bought=BOUGHT)
         for partition, kafka in self.kafka.items():
             for user_id, before in self._owner(partition).parts[partition].void.items():
                 expected.forget(partition, user_id, before)

@@ -12,8 +12,10 @@ import msgpack
 import orjson
 
 from tests.worker.desk import Desk, records
-from worker.core.event import Click, Decoder, Fields, Several
+from worker.core.click import Click, Several
+from worker.core.event import Decoder, Fields
 from worker.core.ids import MAX_ID_BYTES
+from worker.core.reasons import Reason
 
 BAD: Final = int(os.environ.get("NEXTCLICK_TEST_MALFORMED", "5000"))
 """How many; a million takes some minutes."""
@@ -89,7 +91,7 @@ def test_no_malformed_record_is_lost() -> None:
         elif isinstance(found, Several):
             clicks += [f"{record.topic}/{record.partition}/{record.offset}" for _ in found.parts]
             reasons.update([found.bad[0][1].value])
-        else:
+        elif isinstance(found, Reason):
             reasons[found.value] += 1
     letters = records(desk.letters())
 

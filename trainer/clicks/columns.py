@@ -31,6 +31,7 @@ from trainer.errors import MissingColumn, UnreadableFile, UnusableClicks
 from worker.core import paths
 from worker.core.event import TWO_FIELDS
 from worker.core.ids import MISSING
+from worker.core.where import settings_of
 
 SCHEMA: Final = {"user_id": pl.String(), "item_id": pl.String(), "timestamp_ms": pl.Int64()}
 """The columns of a table of clicks."""
@@ -106,11 +107,11 @@ def convert(frame: pl.LazyFrame, columns: Columns, *, source: str, rules: Rules 
     found = _found(frame, columns, source)
     count = frame.select(pl.len()).collect(engine="streaming").item() if rules.where else 0
     for clause in rules.where:
-        one = _field(frame.collect_schema(), clause.path, source, "click.where")
+        one = _field(frame.collect_schema(), clause.path, source, clause.setting)
         frame = frame.filter(_holds(one, clause.equal, sorted(clause.values)))
     sample = _sample(frame, found)
     if sample.is_empty():
-        why = "click.where excludes all rows" if count else "it has no rows"
+        why = f"{settings_of(rules.where)} excludes all rows" if count else "it has no rows"
         raise UnreadableFile(source, why)
     if (dated := _with_date(frame, found, columns, sample)) is not found:
         found, sample = dated, _sample(frame, dated)

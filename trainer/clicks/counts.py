@@ -18,6 +18,7 @@ from trainer.clicks.rules import Rules
 from trainer.clicks.timestamps import is_of_unit, size_of
 from trainer.errors import UnusableClicks
 from worker.core.times import BELOW, NAMES
+from worker.core.where import settings_of
 
 ROLES: Final = ("user", "item")
 
@@ -83,7 +84,7 @@ class Counts:
         left, steps = self.rows + self.skipped, list[Removal]()
         early = f"before {_date(rules.times.earliest_ms)} (click.earliest){self._such_as('early')}"
         for count, why in (
-            (self.skipped, "skipped by click.where"),
+            (self.skipped, f"skipped by {settings_of(rules.where)}"),
             (self.odd["early"], early),
             (self.odd["late"], f"in the future (click.timestamp_unit){self._such_as('late')}"),
         ):

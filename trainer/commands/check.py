@@ -61,7 +61,7 @@ def _contents(chosen: TrainerSettings, connection: Connection, admin: Admin) -> 
     described = admin.describe([topics.clicks, topics.releases])
     if described[topics.clicks].partitions:
         parser = chosen.registry.parser()
-        decoder = chosen.click.decoder(parser)
+        decoder = chosen.click.decoder(parser, where=chosen.events.clauses())
         yield from sample.checked(connection, topics.clicks, decoder, parser, now_ms=now_ms)[1]
     if described[topics.releases].partitions:
         yield from tried(_releases, connection, topics.releases)

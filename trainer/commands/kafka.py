@@ -20,5 +20,5 @@ def connect(chosen: TrainerSettings) -> Connection:
 
 
 def decoder(chosen: TrainerSettings) -> Decoder:
-    """Return the decoder for records of clicks, the same as the worker's. Raises SettingError."""
-    return chosen.click.decoder(chosen.registry.parser())
+    """Return the decoder for records of clicks. It skips events that move no network. Raises SettingError."""
+    return chosen.click.decoder(chosen.registry.parser(), where=chosen.events.clauses())

@@ -165,7 +165,7 @@ def rules_of(chosen: TrainerSettings, now: datetime) -> Rules:
             missing=mapping.missing,
         ),
         missing=mapping.missing,
-        where=mapping.clauses(),
+        where=(*mapping.clauses(), *chosen.events.clauses()),
         encoding=chosen.files.encoding,
         names=chosen.files.columns,
         now_ms=round(now.timestamp() * 1000),

@@ -28,6 +28,7 @@ from worker.core.reasons import Undecodable
 from worker.core.release import Release
 from worker.core.rule_record import RuleDecoder
 from worker.core.rules import Limit, Pin, Rule
+from worker.core.times import TimeRule
 
 _SHOWN_NAMES: Final = 10
 
@@ -119,25 +120,16 @@ def known(
         return None
     if placement and exact:
         raise click.UsageError("--exact makes the lists after clicks, which have no placement; leave one out")
-    mapping, encoding = chosen.click, chosen.files.encoding
-    at_ms = round(datetime.now(UTC).timestamp() * 1000)
-    if at is not None:
-        try:
-            at_ms = mapping.times().milliseconds(at, -1)
-        except Undecodable:
-            raise click.UsageError(
-                f"--at is {at!r}; it must be a time like 2026-09-13, or unix time"
-            ) from None
+    mapping, encoding, placement = chosen.click, chosen.files.encoding, placement or ""
+    at_ms = _time(at, mapping.times())
     decoder = item_fields(chosen.item).decoder(mapping)
     found = read_items(items, decoder, now_ms=at_ms, encoding=encoding)
     if rules is None:
-        return Known(found, None, at_ms, placement or "", {})
+        return Known(found, None, at_ms, placement, {})
     rule_decoder = RuleDecoder(ids=mapping.ids(), times=mapping.times(), max_bytes=mapping.max_bytes)
-    every = read_rules(rules, rule_decoder, encoding=encoding)
-    in_force = {name: rule for name, rule in every.items() if rule.is_in_force(at_ms)}
-    return Known(
-        found, in_force, at_ms, placement or "", {name: every[name] for name in every if name not in in_force}
-    )
+    idle = read_rules(rules, rule_decoder, encoding=encoding)
+    in_force = {name: idle.pop(name) for name, rule in [*idle.items()] if rule.is_in_force(at_ms)}
+    return Known(found, in_force, at_ms, placement, idle)
 
 
 def tell(one: Known, release: Release, teller: Progress) -> None:
@@ -171,6 +163,16 @@ def show(effect: Effect, one: Known, top: int, *, as_json: bool) -> None:
     if one.rules is not None:
         about |= {"rules_in_force": [*one.rules], "rules_not_in_force": [*one.idle]}
     click.echo(orjson.dumps(document | about, option=orjson.OPT_INDENT_2))
+
+
+def _time(at: str | None, times: TimeRule) -> int:
+    """Return the time in the option --at, in milliseconds; by default, now. Raises click.UsageError."""
+    if at is None:
+        return round(datetime.now(UTC).timestamp() * 1000)
+    try:
+        return times.milliseconds(at, -1)
+    except Undecodable:
+        raise click.UsageError(f"--at is {at!r}; it must be a time like 2026-09-13, or unix time") from None
 
 
 def _tags_of_none(rule: Rule, tags: Collection[str]) -> list[str]:

@@ -12,6 +12,7 @@ from trainer.config.fitting import FitSettings
 from trainer.config.sections import ACTIVE_HALF_LIFE, ACTIVE_ITEMS
 from worker.core.release import CANDIDATE_SHARE
 from worker.settings.common import Click, Registry, Topics
+from worker.settings.events import Events
 from worker.settings.fields import Duration, Section, duration_text, setting
 from worker.settings.items import Item
 from worker.settings.kafka import Kafka
@@ -199,12 +200,18 @@ class TrainerSettings(FitSettings):
     registry: Registry = Registry()
     click: Click = Click()
     item: Item = Item()
+    events: Events = Events()
     files: Files = Files()
     baselines: Baselines = Baselines()
     archive: Archive = Archive()
     run: Run = Run()
     watch: Watch = Watch()
     metrics: Metrics = Metrics()
+
+    @model_validator(mode="after")
+    def _reads_types(self) -> Self:
+        self.events.decoder(self.click)
+        return self
 
     @property
     def fitting(self) -> FitSettings:

@@ -90,7 +90,7 @@ def _clicks(settings: Settings, connection: Connection, admin: Admin) -> Iterato
     clicks = None
     if described[topics.clicks].partitions:
         parser = settings.registry.parser()
-        decoder = settings.click.decoder(parser)
+        decoder = settings.events.decoder(settings.click, parser)
         clicks, found = sample.checked(connection, topics.clicks, decoder, parser, now_ms=now_ms)
         yield from found
         max_age = settings.recommend.publish_max_age

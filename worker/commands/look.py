@@ -137,6 +137,7 @@ def _current(
     """Return the user's state that a worker would load, and the number of the block that holds it."""
     size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
     states = States(state_size=size)
+    settings.events.prepare(states)
     recommender = None
     if release:
         recommend = settings.recommend
@@ -211,14 +212,20 @@ def _state_lines(document: dict[str, Any]) -> list[str]:
         scores = [f" ({score:.2f})" for score in ranked["scores"]] or [""] * len(ranked["items"])
         best = [f"{item}{score}" for item, score in zip(ranked["items"], scores, strict=True)]
         listed = f"{', '.join(best)}; {ranked['reason']}, release {ranked['release']}"
+    bought = [f"bought items, oldest first: {_bought(one)}"] if (one := found.get("bought_items")) else []
     return [
         f"stored in: partition {partition}, block {document['block']}, computed by release {made_by}",
         f"served by: {served}",
         f"clicks: {found['clicks']}; kept of the last session: {found['session_clicks']}",
-        f"last click: {_time(found['timestamp'])}, offset {found['offset']}",
+        f"last click: {_time(found['timestamp']) if found['clicks'] else 'none'}, offset {found['offset']}",
         f"recent items, oldest first: {', '.join(found['recent_items'])}",
+        *bought,
         f"recommendations: {listed}",
     ]
+
+
+def _bought(items: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{one['item_id']} (until {_time(one['excluded_until'])})" for one in items)
 
 
 def _places(copies: list[dict[str, int]]) -> str:

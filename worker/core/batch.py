@@ -1,4 +1,4 @@
-"""A batch of clicks, and its order for advancing many users at once.
+"""A batch of events, and the order of its clicks for advancing many users at once.
 
 A batch is sorted by user. The first clicks of all users are applied together, then the second clicks of all
 users, and so on: a few matrix products instead of one per click. A Hypothesis law checks that applying a
@@ -19,6 +19,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.event_types import STEP
+
 Places = NDArray[np.intp]
 
 _NOT_GIVEN: Final[NDArray[Any]] = np.empty(0)
@@ -26,7 +28,7 @@ _NOT_GIVEN: Final[NDArray[Any]] = np.empty(0)
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """A batch of clicks in order of arrival, as columns."""
+    """A batch of events in order of arrival, as columns; if no types of events are set, all are clicks."""
 
     partitions: NDArray[np.int32]
     offsets: NDArray[np.int64]
@@ -40,13 +42,17 @@ class Clicks:
     """The position of the click's event in its record's list, from 1; 0 if the record is a single event."""
     ends_event: NDArray[np.bool_] = field(default_factory=lambda: _NOT_GIVEN)
     """Whether each click is the last click of its event. Only the last click of an event may get a list."""
+    kinds: NDArray[np.int8] = field(default_factory=lambda: _NOT_GIVEN)
+    """The effects of each event: the sum of `STEP` and `EXCLUDE` (`worker.core.event_types`)."""
 
     def __post_init__(self) -> None:
-        """Set the defaults: every record is a single event with a single click."""
+        """Set the defaults: every record is a single event, which is a click."""
         if self.elements is _NOT_GIVEN:
             object.__setattr__(self, "elements", np.zeros(len(self), np.int32))
         if self.ends_event is _NOT_GIVEN:
             object.__setattr__(self, "ends_event", np.ones(len(self), np.bool_))
+        if self.kinds is _NOT_GIVEN:
+            object.__setattr__(self, "kinds", np.full(len(self), STEP, np.int8))
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -83,6 +89,7 @@ class Clicks:
             record_timestamps_ms=self.record_timestamps_ms[places],
             elements=self.elements[places],
             ends_event=self.ends_event[places],
+            kinds=self.kinds[places],
         )
 
 

@@ -2,7 +2,8 @@
 
 A block is a MessagePack map: the format version, the number of rows, the user ids, the ids of the items that
 the rows refer to, and every column of `worker.core.states` as raw little-endian bytes, in the order of the
-rows.
+rows. If any of the users bought an item, there are three more columns: the number of bought items of each
+row; and the item and the day of each of them, oldest first, row after row.
 
 >>> states = States(state_size=4)
 >>> rows, lamp = states.rows(0, ["ada", "bob"]), states.item_codes.codes(["lamp"])
@@ -20,9 +21,11 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from worker.core.bought import Items
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.slabs import Rows
-from worker.core.states import NO_OFFSET, Saved, States, UserStates
+from worker.core.states import States
+from worker.core.user_states import NO_OFFSET, Saved, UserStates
 from worker.errors import StateRefused
 
 FORMAT: Final = 1
@@ -45,6 +48,9 @@ _COLUMNS: Final = {
     "offset": "<i8",
     "release": "<i4",
 }
+_BOUGHT: Final = {"bought_counts": "<u1", "bought": "<i4", "bought_days": "<u2"}
+"""The columns of bought items, if there are any."""
+
 _NOT_FINITE: Final = 0x7C00
 """The exponent bits of half precision: all are 1 in infinity and NaN."""
 
@@ -58,15 +64,18 @@ _HEAD: Final = msgpack.packb({"format": FORMAT})[1:]
 def encode(states: States, rows: Rows) -> bytes:
     """Return the value of a block with `rows`. All rows must be in use and belong to one partition."""
     users = states.read(rows)
-    codes, recent = _places(users)
+    recent, bought = np.where(users.ring.filled, users.recent, NO_ITEM), _bought(states, rows)
+    codes, places = _places(recent, bought.codes)
     columns = {name: getattr(users, name).astype(kind, copy=False) for name, kind in _COLUMNS.items()}
-    columns["recent"] = recent.astype(_SHORT if len(codes) <= np.iinfo(_SHORT).max else _COLUMNS["recent"])
+    short = len(codes) <= np.iinfo(_SHORT).max
+    columns["recent"] = places[recent].astype(_SHORT if short else _COLUMNS["recent"])
     document = {
         "format": FORMAT,
         "rows": len(rows),
         "users": states.user_ids(rows),
         "items": states.item_codes.ids(codes),
         **{name: column.tobytes() for name, column in columns.items()},
+        **_bought_columns(Items(places[bought.codes], bought.days)),
     }
     return msgpack.packb(document)
 
@@ -79,8 +88,9 @@ def decode(value: bytes) -> Saved:
         raise StateRefused(f"it has {count} rows and {len(set(users) - {''})} users")
     columns = {name: _column(document, name, kind) for name, kind in _COLUMNS.items()}
     states = UserStates(**columns)
-    _check(states, len(items))
-    return Saved(users, items, states, len(value))
+    bought = _bought_items(document) if "bought" in document else None
+    _check(states, len(items), bought)
+    return Saved(users, items, states, len(value), bought)
 
 
 def without_offsets(value: bytes) -> bytes:
@@ -113,16 +123,47 @@ def recent_items(saved: Saved, place: int) -> list[str]:
     return [saved.item_ids[item] for item in saved.states.ring.oldest_first(place).tolist()]
 
 
-def _places(users: UserStates) -> tuple[Indexes, Indexes]:
-    """Return the distinct item codes in `users.recent`, and `users.recent` as positions among these codes."""
-    recent = np.where(users.ring.filled, users.recent, NO_ITEM)
-    named = np.zeros(recent.max(initial=NO_ITEM) + 2, np.bool_)
-    named[recent] = True
+def _places(recent: Indexes, bought: Indexes) -> tuple[Indexes, Indexes]:
+    """Return the distinct item codes; and by code, including `NO_ITEM`, the position among these codes."""
+    highest = max(recent.max(initial=NO_ITEM), bought.max(initial=NO_ITEM))
+    named = np.zeros(highest + 2, np.bool_)
+    named[recent] = named[bought] = True
     # NO_ITEM is -1, so it indexes the last position.
     codes = np.flatnonzero(named[:-1]).astype(np.int32)
     places = np.full(len(named), NO_ITEM, np.int32)
     places[codes] = np.arange(len(codes))
-    return codes, places[recent]
+    return codes, places
+
+
+def _bought(states: States, rows: Rows) -> Items:
+    if states.bought is None:
+        return Items(np.empty((len(rows), 0), np.int32), np.empty((len(rows), 0), np.uint16))
+    return states.bought.of(rows)
+
+
+def _bought_columns(bought: Items) -> dict[str, bytes]:
+    kept = bought.codes != NO_ITEM
+    if not kept.any():
+        return {}
+    columns = kept.sum(axis=1), bought.codes[kept], bought.days[kept]
+    return {
+        name: column.astype(kind).tobytes()
+        for (name, kind), column in zip(_BOUGHT.items(), columns, strict=True)
+    }
+
+
+def _bought_items(document: dict[str, Any]) -> Items:
+    """Return the bought items in a block. Raises StateRefused if the columns do not fit each other."""
+    counts = np.frombuffer(document["bought_counts"], _BOUGHT["bought_counts"])
+    total, sizes = int(counts.sum()), [len(document[name]) for name in _BOUGHT]
+    if sizes != [document["rows"], 4 * total, 2 * total]:
+        raise StateRefused(f"its columns of {total} bought items have {sizes} bytes")
+    codes, days = (np.frombuffer(document[name], _BOUGHT[name]) for name in ("bought", "bought_days"))
+    width = int(counts.max(initial=0))
+    filled = np.arange(width) >= width - counts[:, None].astype(np.int64)
+    found = Items(np.full(filled.shape, NO_ITEM, np.int32), np.zeros(filled.shape, np.uint16))
+    found.codes[filled], found.days[filled] = codes, days
+    return found
 
 
 def _document(value: bytes) -> dict[str, Any]:
@@ -139,6 +180,8 @@ def _document(value: bytes) -> dict[str, Any]:
             f"its format is {document['format']}, but this worker reads {FORMAT}: another version wrote it"
         )
     kinds = {"rows": int, "users": list, "items": list, **dict.fromkeys(_COLUMNS, bytes)}
+    if _BOUGHT.keys() & document.keys():
+        kinds |= dict.fromkeys(_BOUGHT, bytes)
     for name, kind in kinds.items():
         if type(document.get(name)) is not kind:
             raise StateRefused(
@@ -152,13 +195,17 @@ def _document(value: bytes) -> dict[str, Any]:
     return document
 
 
-def _check(states: UserStates, items: int) -> None:
+def _check(states: UserStates, items: int, bought: Items | None) -> None:
     """Raise StateRefused if the columns are not valid user states."""
     recent, clicks, session = states.recent, states.clicks, states.session
-    if recent.max(initial=NO_ITEM) >= items or recent.min(initial=NO_ITEM) < NO_ITEM:
+    named = [recent] if bought is None else [recent, bought.codes]
+    if any(one.max(initial=NO_ITEM) >= items or one.min(initial=NO_ITEM) < NO_ITEM for one in named):
         raise StateRefused(f"a row refers to an item outside the {items} items of its block")
+    only_bought = np.zeros(len(states), np.bool_)
+    if bought is not None:
+        only_bought = (clicks == 0) & (bought.codes != NO_ITEM).any(axis=1)
     if (
-        clicks.min(initial=1) < 1
+        np.where(only_bought, 1, clicks).min(initial=1) < 1
         or states.release.min(initial=0) < 0
         or states.offset.min(initial=0) < NO_OFFSET
     ):

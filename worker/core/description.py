@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from worker.core.bought import DAY_MS
+from worker.core.ranking import NO_ITEM
 from worker.core.recommender import Recommender
 from worker.core.states import States
 
@@ -26,11 +28,11 @@ def described(
     user_id: str,
     partitions: Mapping[int, Collection[int]],
 ) -> dict[str, Any] | None:
-    """Return a user's state as a JSON document; None if the user has no state. Recent items are oldest first.
+    """Return a user's state as a JSON document; None if the user has no state. Items are oldest first.
 
     `partitions`: the partitions to search, each with its blocks that are not committed yet. If several
     partitions have a state of the user, for example after partitions were added, the state with the latest
-    click is described.
+    activity is described. `bought_items` are in the document only if they are kept.
 
     In the document, `recommendations` is the list that `recommender` would publish now, or None without a
     recommender. Its release may differ from the release that computed the state.
@@ -39,13 +41,14 @@ def described(
     rows = np.array([row for row in found.values() if row is not None], np.int64)
     if not len(rows):
         return None
-    row = int(rows[np.argmax(states.read_column("timestamp_ms", rows))])
+    row = int(rows[np.argmax(states.active_ms(rows))])
     user, partition = states.read(np.array([row])), int(states.partitions(np.array([row]))[0])
     changed, block = states.are_changed(np.array([row])).any(), int(states.blocks(np.array([row]))[0])
     return {
         "user_id": user_id,
         "partition": partition,
         "recent_items": states.item_codes.ids(user.ring.oldest_first(0)),
+        **_bought(states, row),
         "clicks": int(user.clicks[0]),
         "session_clicks": int(user.session[0]),
         "timestamp": int(user.timestamp_ms[0]),
@@ -54,6 +57,17 @@ def described(
         "recommendations": _recommendations(recommender, row),
         "saved": not changed and block not in partitions[partition],
     }
+
+
+def _bought(states: States, row: int) -> dict[str, Any]:
+    """Return the user's bought items, oldest first, each with the time until which lists leave it out."""
+    if states.bought is None:
+        return {}
+    (codes,), (days,) = states.bought.of(np.array([row]))
+    kept = codes != NO_ITEM
+    until_ms = (days[kept].astype(np.int64) + states.bought.days + 1) * DAY_MS
+    items = zip(states.item_codes.ids(codes[kept]), until_ms.tolist(), strict=True)
+    return {"bought_items": [{"item_id": item_id, "excluded_until": until} for item_id, until in items]}
 
 
 def _recommendations(recommender: Recommender | None, row: int) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
-"""Decoding: turns a record into one click, several clicks, or the reason why it has no click.
+"""Decoding: turns a record into one click, a request, several of them, or the reason why it has none.
 
 >>> decoder = Decoder(Fields())
 >>> decoder.decode(b'{"user_id": 7, "item_id": "lamp", "timestamp": 1700000000000}', None, 1700000000500)
-Click(user_id='7', item_id='lamp', timestamp_ms=1700000000000)
+Click(user_id='7', item_id='lamp', timestamp_ms=1700000000000, kind=1)
 >>> decoder.decode(b'{"user_id": 7}', None, 1700000000500)
 <Reason.MISSING_FIELD: 'missing_field'>
 
@@ -26,7 +26,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from worker.core import envelopes, paths
+from worker.core.click import Click, Decoded, Part, Request, Several
 from worker.core.envelopes import NO_ATTRIBUTES, Envelope
+from worker.core.event_types import REQUEST, SKIP, STEP, EventTypes
 from worker.core.formats import Parse, ParseKey, loads_exactly, parse_plain
 from worker.core.ids import IdRule
 from worker.core.paths import Headers, Path, bytes_text, find
@@ -44,39 +46,8 @@ TWO_FIELDS: Final = " + "
 """The separator between the path of a date and the path of a time of day."""
 
 
-class Click(NamedTuple):
-    """A valid click: ids are non-empty text, the time is in milliseconds since the epoch (UTC)."""
-
-    user_id: str
-    item_id: str
-    timestamp_ms: int
-
-
-class Part(NamedTuple):
-    """One of several clicks in a record.
-
-    `element`: the position of the click's event in the record's list, from 1; 0 if the record is a single
-    event. `ends_event`: whether this is the last click of its event. Only the last click of an event may get
-    a list.
-    """
-
-    click: Click
-    element: int
-    ends_event: bool
-
-
-class Several(NamedTuple):
-    """The contents of a record that may have several clicks."""
-
-    parts: list[Part]
-    bad: list[tuple[str, Reason]]
-    """The place of each invalid event or item, such as `[2].items[0]`, and the reason why it is invalid."""
-    skipped: list[Skipped]
-
-
 _new: Final = tuple.__new__
-
-Decoded = Click | Several | Skipped | Reason
+_NO_CLICK: Final = (SKIP, REQUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +76,9 @@ class _Record(NamedTuple):
 class Decoder:
     """A stateless decoder of records for one set of field names and rules.
 
-    `where`: the clauses that must hold; events for which a clause fails are skipped. `parse` parses a
-    record's value, and `parse_key` a key that is a document. Raises ValueError if the paths lead through
-    different lists.
+    `where`: the clauses that must hold; events for which a clause fails are skipped. `types`: the types of
+    events; None: every event is a click. `parse` parses a record's value, and `parse_key` a key that is a
+    document. Raises ValueError if the paths lead through different lists.
     """
 
     def __init__(
@@ -117,6 +88,7 @@ class Decoder:
         ids: IdRule | None = None,
         times: TimeRule | None = None,
         where: Sequence[Clause] = (),
+        types: EventTypes | None = None,
         envelope: Envelope = "none",
         max_bytes: int = MAX_BYTES,
         parse: Parse = parse_plain,
@@ -133,13 +105,15 @@ class Decoder:
         if len(self._times) > 2:
             raise ValueError(f"timestamp is {fields.timestamp!r}; it must be one or two paths")
         self.where = where
+        self.types = types
         self.envelope: Envelope = envelope
         self._max_bytes = max_bytes
         self.parse = parse
         self._parse_key = parse_key
-        every = [self._user, self._item, *self._times, *(clause.path for clause in where)]
+        told_by = [*(clause.path for clause in where), *([types.path] if types else [])]
+        every = [self._user, self._item, *self._times, *told_by]
         self._each = _list_of(self._item, every)
-        in_value = [self._item, *self._times, *(clause.path for clause in where)]
+        in_value = [self._item, *self._times, *told_by]
         # With `parse_key` the key may be framed, which `_simple_click` cannot read.
         self._user_is_key = fields.user_id == paths.KEY_FIELD and parse_key is None
         self._is_simple = (
@@ -149,7 +123,7 @@ class Decoder:
             and (self._user_is_key or self._user.root == "value")
         )
         names = [one.names[0] for one in every[:3] if one.names]
-        self._names = names if self._is_simple and not where and all(one.is_name for one in every) else None
+        self._names = names if self._is_simple and not told_by and all(one.is_name for one in every) else None
 
     def decode(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
@@ -174,7 +148,7 @@ class Decoder:
                 user, item, time = self._names
                 get, read = document.get, self._read_id
                 user_id, item_id = read(get(user)), read(get(item))
-                return _new(Click, (user_id, item_id, self._read_time(get(time), record_timestamp_ms)))
+                return _new(Click, (user_id, item_id, self._read_time(get(time), record_timestamp_ms), STEP))
             if self._is_simple and type(document) is dict:
                 return self._simple_click(document, key, record_timestamp_ms)
             return self._decoded(_Record(document, key, record_timestamp_ms, headers, NO_ATTRIBUTES, False))
@@ -185,7 +159,7 @@ class Decoder:
 
     def _simple_click(
         self, document: dict[Any, Any], key: bytes | None, record_timestamp_ms: int
-    ) -> Click | Skipped:
+    ) -> Click | Request | Skipped:
         """Return the result of `_click`. All paths must lead through maps only, or to the key.
 
         Hot path for topics with nested fields: takes half the time of `_click`. Raises Undecodable, Inexact.
@@ -193,10 +167,16 @@ class Decoder:
         for clause in self.where:
             if not clause.holds(find(document, clause.path.names)):
                 return Skipped.WHERE
+        kind = self.types.kind(find(document, self.types.path.names)) if self.types else STEP
+        if kind == SKIP:
+            return Skipped.TYPE
         user_id = self._read_id(bytes_text(key) if self._user_is_key else find(document, self._user.names))
-        item_id = self._read_id(find(document, self._item.names))
+        item_id = self._read_id(find(document, self._item.names)) if kind != REQUEST else ""
         moment = find(document, self._times[0].names)
-        return _new(Click, (user_id, item_id, self._read_time(moment, record_timestamp_ms)))
+        time_ms = self._read_time(moment, record_timestamp_ms)
+        if kind == REQUEST:
+            return Request(user_id, time_ms, document)
+        return _new(Click, (user_id, item_id, time_ms, kind))
 
     def times_in(
         self, value: bytes | None, key: bytes | None, record_timestamp_ms: int, headers: Headers = ()
@@ -233,13 +213,13 @@ class Decoder:
         if type(record.document) is list:
             if not record.document:
                 raise Undecodable(Reason.NULL_VALUE)
-            several = Several([], [], [])
+            several = Several([], [], [], [])
             _limit(several, len(record.document))
             for number, document in enumerate(record.document, 1):
                 self._add(several, record._replace(document=document), number)
             return several
         if self._each is not None:
-            several = Several([], [], [])
+            several = Several([], [], [], [])
             self._add(several, record, 0)
             return several
         opened = self._opened(record)
@@ -255,12 +235,9 @@ class Decoder:
             if isinstance(opened, Skipped):
                 several.skipped.append(opened)
                 return
-            if self._each is None:
-                found = self._click(opened, opened.document)
-                if isinstance(found, Skipped):
-                    several.skipped.append(found)
-                else:
-                    several.parts.append(Part(found, number, ends_event=True))
+            if self._each is None or self._has_no_items(opened):
+                element = opened.document if self._each is None else None
+                _put(several, self._click(opened, element), number, ends_event=True)
                 return
             elements = self._elements(opened)
         except Undecodable as bad:
@@ -274,19 +251,18 @@ class Decoder:
     ) -> None:
         _limit(several, len(elements))
         # An element with its own user is a separate event.
-        own, begin, before = self._user.each is not None, len(several.parts), _count(several)
+        own, begin, before = self._user.each is not None, len(several.parts), several.total
         for at, element in enumerate(elements):
             try:
                 found = self._click(record, element)
             except Undecodable as bad:
                 several.bad.append((f"{place}[{at}]", bad.reason))
                 continue
-            if isinstance(found, Skipped):
-                several.skipped.append(found)
-            else:
-                several.parts.append(Part(found, before + at + 1 if own else number, ends_event=own))
-        if several.parts[begin:]:
-            several.parts[-1] = several.parts[-1]._replace(ends_event=True)
+            _put(several, found, before + at + 1 if own else number, ends_event=own)
+        # Only steps get lists.
+        steps = [at for at in range(begin, len(several.parts)) if several.parts[at].click.kind & STEP]
+        for at in steps[-1:]:
+            several.parts[at] = several.parts[at]._replace(ends_event=True)
 
     def _opened(self, record: _Record) -> _Record | Skipped:
         """Return `record` with its event unwrapped, or why the event is skipped. Raises Undecodable."""
@@ -316,16 +292,31 @@ class Decoder:
             raise Undecodable(Reason.WRONG_TYPE)
         return found
 
-    def _click(self, record: _Record, element: Any) -> Click | Skipped:
-        """Return the click of an event, or of one element of its list. Raises Undecodable, Inexact."""
+    def _has_no_items(self, record: _Record) -> bool:
+        """Return whether an event needs no list of items, by its type. Raises Undecodable, Inexact."""
+        types = self.types
+        return types is not None and types.path.each is None and self._kind(types, record, None) in _NO_CLICK
+
+    def _kind(self, types: EventTypes, record: _Record, element: Any) -> int:
+        return types.kind(self._get(types.path, record, element), exact=record.exact)
+
+    def _click(self, record: _Record, element: Any) -> Click | Request | Skipped:
+        """Return what an event, or one element of its list, holds. Raises Undecodable, Inexact."""
         for clause in self.where:
             if not clause.holds(self._get(clause.path, record, element), exact=record.exact):
                 return Skipped.WHERE
+        kind = self._kind(self.types, record, element) if self.types else STEP
+        if kind == SKIP:
+            return Skipped.TYPE
         user_id = self._read_id(self._get(self._user, record, element), exact=record.exact)
-        item_id = self._read_id(self._get(self._item, record, element), exact=record.exact)
+        item = self._get(self._item, record, element) if kind != REQUEST else None
+        item_id = self._read_id(item, exact=record.exact) if kind != REQUEST else ""
         found = [self._get(path, record, element) for path in self._times]
         moment = found[0] if len(found) == 1 else joined(*found)
-        return Click(user_id, item_id, self._read_time(moment, record.timestamp_ms))
+        time_ms = self._read_time(moment, record.timestamp_ms)
+        if kind == REQUEST:
+            return Request(user_id, time_ms, record.document if element is None else element)
+        return Click(user_id, item_id, time_ms, kind)
 
     def _get(self, path: Path, record: _Record, element: Any) -> Any:
         if path.root == "key" and record.key and self._parse_key is not None:
@@ -358,12 +349,17 @@ def parsed(value: bytes | None, parse: Parse = parse_plain, headers: Headers = (
 
 
 def _limit(several: Several, more: int) -> None:
-    if _count(several) + more > MAX_PARTS:
+    if several.total + more > MAX_PARTS:
         raise Undecodable(Reason.TOO_LARGE)
 
 
-def _count(several: Several) -> int:
-    return len(several.parts) + len(several.bad) + len(several.skipped)
+def _put(several: Several, found: Click | Request | Skipped, element: int, *, ends_event: bool) -> None:
+    if isinstance(found, Click):
+        several.parts.append(Part(found, element, ends_event))
+    elif isinstance(found, Request):
+        several.requests.append(found._replace(element=element))
+    else:
+        several.skipped.append(found)
 
 
 def _list_of(item: Path, every: Sequence[Path]) -> tuple[str, ...] | None:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from worker.core import blocks
 from worker.core.slabs import Rows
-from worker.core.states import Saved, States
+from worker.core.states import States
+from worker.core.user_states import Saved
 
 SMALL_BLOCKS: Final = 16
 """Maximum number of blocks that are at most half full; if there are more, these blocks are merged. Small
@@ -61,7 +62,7 @@ class Ledger:
         if number in self.sizes:
             rows = self.remove(number).astype(np.int64)
             held = (states.blocks(rows) == number) & (states.partitions(rows) == partition)
-            states.free(rows[held & (states.read_column("clicks", rows) > 0)])
+            states.free(rows[held & states.in_use(rows)])
 
     def add(self, number: int, rows: Rows, *, size: int, size_bytes: int) -> None:
         """Register a block that was written or read: it has `size` rows, of which `rows` are current."""
@@ -160,8 +161,7 @@ class Flush:
     def _still_there(self, rows: Rows) -> Rows:
         """Return those of `rows` that this partition still uses: some users may have been deleted by now."""
         mine = self._states.partitions(rows) == self._partition
-        used = self._states.read_column("clicks", rows) > 0
-        return rows[mine & used]
+        return rows[mine & self._states.in_use(rows)]
 
     def _blocks(self, rows: Rows) -> list[tuple[int, bytes]]:
         if not len(rows):

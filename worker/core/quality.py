@@ -1,7 +1,7 @@
 """Live quality: whether, and at which rank, a user's next click was in the user's last recommendations.
 
 A user's last list stays in memory until the user's next click, which judges the list. A list is identified by
-the click that it answered, so that only the very next click can judge it. A click judges nothing if the
+the offset of its user's state, so that only the very next click can judge it. A click judges nothing if the
 user's previous click got no list, or was in the same batch: then the user saw no list in between. For
 comparison, a list of the release's popular items is judged by the same clicks.
 
@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from worker.core.ranking import Indexes
 from worker.core.slabs import Rows
-from worker.core.states import States, UserStates
+from worker.core.states import States
+from worker.core.user_states import UserStates
 
 LISTS: Final = 1 << 18
 """Maximum number of users whose last lists are kept."""
@@ -183,6 +184,13 @@ class Quality:
                 # As in a real fallback list, the user's most recent items are excluded.
                 excluded = users.ring.of(of).latest(np.arange(fallback.exclude_recent))
                 self._count(release, _Followed(rows[of], self._items[slot[here]], clicked[of], excluded))
+
+    def passed(self, rows: Rows, before: NDArray[np.int64], after: NDArray[np.int64]) -> None:
+        """Keep the lists of users whose offset went from `before` to `after` without a click."""
+        slots = self._slots(rows)
+        at = np.flatnonzero(slots >= 0)
+        at = at[self._offset[slots[at]] == before[at]]
+        self._offset[slots[at]] = after[at]
 
     def drop(self, partition: int) -> None:
         """Drop the lists of a partition, because replayed clicks are not judged."""

@@ -38,6 +38,8 @@ class Skipped(StrEnum):
 
     WHERE = "where"
     DELETED = "deleted"
+    TYPE = "type"
+    REQUEST = "request"
 
 
 class BadRecord(NamedTuple):

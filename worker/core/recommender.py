@@ -3,6 +3,9 @@
 The clicks of a batch are applied in *waves*: the first click of every user, then the second click of every
 user, and so on. So a batch takes a few matrix products, and the result is the same as from applying one click
 at a time.
+
+Events that only exclude an item move nothing and get no list. They take effect after the clicks of their
+batch and before its lists are ranked.
 """
 
 from __future__ import annotations
@@ -14,14 +17,18 @@ from numpy.typing import NDArray
 
 from worker.core import sequences
 from worker.core.batch import Clicks, Places, UserOrder
+from worker.core.bought import DAY_MS
+from worker.core.event_types import EXCLUDE, STEP
+from worker.core.fatigue import HOUR_MS
 from worker.core.items import CatalogueCodes, ItemIndexes
 from worker.core.listing import Listed, Listing
 from worker.core.quality import Quality
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.release import Release
 from worker.core.slabs import Rows
-from worker.core.states import States, UserStates
+from worker.core.states import States
 from worker.core.tables import Ranking
+from worker.core.user_states import UserStates
 
 Publish = Literal["latest", "every"]
 Halves = NDArray[np.float16]
@@ -33,6 +40,7 @@ COLD: Final = "cold"
 """The reason of a list of the release's popular items, for a session without a known item."""
 
 _NO_SCORES: Final = np.empty(0, np.float32)
+_NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class Applied(NamedTuple):
@@ -45,7 +53,7 @@ class Applied(NamedTuple):
     warm: Flags
     """`[A]` mask: which clicks are in a session with a known item."""
     excluded: Indexes
-    """`[A, X]`: the items to exclude from each list."""
+    """`[A, X]`: the items to exclude from each list: recent, bought, or shown too often."""
     recent: Indexes
     """`[A, recent_needed]`: the session's most recent items for `Release.rank`, the click's own item first.
     """
@@ -57,6 +65,8 @@ class Applied(NamedTuple):
     """`[A]`: the click's own item; `NO_ITEM` if the release does not know it."""
     too_old: int = 0
     """The number of clicks that would be answered if their records were not too old."""
+    times_ms: NDArray[np.int64] = _NO_TIMES
+    """`[A]`: the times of the clicks. Not needed if no row is positive."""
 
 
 class Recommendations(NamedTuple):
@@ -121,6 +131,14 @@ class Recommender:
 
     def apply(self, clicks: Clicks, *, now_ms: int) -> Applied:
         """Apply `clicks` to the states of their users, and return the input for ranking."""
+        steps = np.flatnonzero(clicks.kinds & STEP)
+        if len(steps) == len(clicks):
+            return self._apply(clicks, clicks, now_ms=now_ms)
+        applied = self._apply(clicks.taken(steps), clicks, now_ms=now_ms)
+        return applied._replace(clicks=steps[applied.clicks])
+
+    def _apply(self, clicks: Clicks, events: Clicks, *, now_ms: int) -> Applied:
+        """Apply `clicks`, then the exclusions among `events`; return the input for ranking the clicks."""
         order = UserOrder(self._rows(clicks))
         codes = self._states.item_codes.codes(clicks.item_ids)[order.arrival]
         indexes = self._indexes(codes)
@@ -157,24 +175,65 @@ class Recommender:
         users.ring.put(order.user, numbers, codes)
         users.clicks = (numbers[last] + 1).astype(np.int32)
         self._states.write(order.rows, users)
-        self._states.free(order.rows[users.offset < void_before[last]])
+        void = users.offset < void_before[last]
+        self._states.free(order.rows[void])
+        self._exclude_bought(events)
+        kept = np.where(void, -1, order.rows)
+        if self._states.fatigue is not None:
+            self._states.fatigue.click(kept[order.user], codes)
         newest = order.last[order.user[answered]] == answered
+        of, times_ms = kept[order.user[answered]], clicks.timestamps_ms[order.arrival[answered]]
         return Applied(
             order.arrival[answered],
             hidden[answered],
             warm[answered],
-            recent[:, : self._exclude],
+            self._excluded(recent, of, times_ms),
             self._needed(recent, session[answered]),
             sequences.padded(recent, self.release.own_needed),
-            np.where(newest, order.rows[order.user[answered]], -1),
+            np.where(newest, of, -1),
             indexes[answered],
             too_old,
+            times_ms,
         )
+
+    def _exclude_bought(self, events: Clicks) -> None:
+        """Keep the items of the events that exclude them, unless a deletion request covers the events."""
+        if self._states.bought is None:
+            return
+        places = np.flatnonzero(events.kinds & EXCLUDE)
+        if not len(places):
+            return
+        events = events.taken(places)
+        rows = self._rows(events)
+        kept = events.offsets >= self._states.void_before(events.partitions, events.user_ids)
+        users = np.unique(rows[kept])
+        before = self._states.read_column("offset", users)
+        self._states.buy(
+            rows[kept],
+            self._states.item_codes.codes(events.item_ids)[kept],
+            events.timestamps_ms[kept] // DAY_MS,
+            events.offsets[kept],
+        )
+        if self._quality:
+            self._quality.passed(users, before, self._states.read_column("offset", users))
+        new = np.unique(rows[~kept])
+        self._states.free(new[~self._states.in_use(new)])
+
+    def _excluded(self, recent: Indexes, rows: Rows, times_ms: NDArray[np.int64]) -> Indexes:
+        """Return the items to leave out of the lists of the users of `rows`, at these times."""
+        states, excluded = self._states, recent[:, : self._exclude]
+        if states.bought is not None and states.bought.users:
+            bought = states.bought.excluded(rows, times_ms // DAY_MS)
+            excluded = np.hstack([excluded, self._indexes(bought)])
+        if states.fatigue is not None:
+            tired = states.fatigue.excluded(rows, times_ms // HOUR_MS)
+            excluded = np.hstack([excluded, self._indexes(tired)])
+        return excluded
 
     def replay(self, clicks: Clicks) -> int:
         """Apply the `clicks` that the states do not include yet, without ranking; return their number."""
         rows = self._rows(clicks)
-        held = self._states.read_column("clicks", rows) > 0
+        held = self._states.in_use(rows)
         missing = np.flatnonzero(~held | (clicks.offsets > self._states.read_column("offset", rows)))
         if len(missing):
             self.apply(clicks.taken(missing), now_ms=0)
@@ -185,11 +244,7 @@ class Recommender:
         listed = self.listing.lists(applied)
         self.short += int(np.count_nonzero(listed.indexes[:, -1] == NO_ITEM))
         self.listing.compare(applied)
-        if self._quality:
-            shown = applied.rows >= 0
-            cold = int(np.count_nonzero(shown & ~applied.warm))
-            judged = self._codes(listed.judged[shown])
-            self._quality.show(self.release.number, applied.rows[shown], judged, cold=cold)
+        self._show(applied, listed)
         return self._named(applied, listed)
 
     def _named(self, applied: Applied, listed: Listed) -> list[Recommendations]:
@@ -208,15 +263,29 @@ class Recommender:
             )
         ]
 
+    def _show(self, applied: Applied, listed: Listed) -> None:
+        """Note the lists that users see, for live quality and fatigue."""
+        fatigue = self._states.fatigue
+        if not self._quality and fatigue is None:
+            return
+        shown = applied.rows >= 0
+        rows = applied.rows[shown]
+        if self._quality:
+            cold = int(np.count_nonzero(shown & ~applied.warm))
+            self._quality.show(self.release.number, rows, self._codes(listed.judged[shown]), cold=cold)
+        if fatigue is not None and len(rows):
+            fatigue.show(rows, self._codes(listed.indexes[shown]), applied.times_ms[shown] // HOUR_MS)
+
     def recommend(self, row: int) -> Recommendations:
-        """Return the current list for the user of `row`, without changing the state.
+        """Return the list for the user of `row` as of the user's last click, without changing the state.
 
         The `click` of the result is meaningless.
         """
         users = self._read(np.array([row]))
         self._rebuild(users)
         recent = self._indexes(users.ring.latest(self._lags))
-        excluded, needed = recent[:, : self._exclude], self._needed(recent, users.session)
+        excluded = self._excluded(recent, np.array([row]), users.timestamp_ms)
+        needed = self._needed(recent, users.session)
         own, at, nobody = (
             sequences.padded(recent, self.release.own_needed),
             np.zeros(1, np.intp),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from worker.core.batch import Places, UserOrder
 from worker.core.ranking import NO_ITEM, Indexes
-from worker.core.states import UserStates
+from worker.core.user_states import UserStates
 
 Flags = NDArray[np.bool_]
 

@@ -62,6 +62,11 @@ class Column:
         for slab, at, places in self._divided(rows):
             slab[places, *narrow] = values if isinstance(values, int) else values[at]
 
+    def put_at(self, rows: Rows, places: NDArray[np.integer[Any]], value: int) -> None:
+        """Write `value` to one place of each of `rows`; rows may repeat."""
+        for slab, at, within in self._divided(rows):
+            slab[within, places[at]] = value
+
     def _divided(self, rows: Rows) -> Iterator[tuple[NDArray[np.generic], Rows, Rows]]:
         """Yield each slab, the positions of its rows in `rows`, and their positions in the slab."""
         slabs, places = np.divmod(rows, self.slab_rows)

@@ -10,7 +10,8 @@ slabs, so that one batch is one matrix product. Each partition has its own index
 a revoked partition is dropped at once.
 
 Each row also records whether it changed since it was last saved, and in which block of its partition it was
-saved then (`worker.core.flush` decides what to save and when). Blocks do not contain these two columns.
+saved then (`worker.core.flush` decides what to save and when). Blocks do not contain these two columns. The
+items that users bought or were shown, if kept, are in tables of their own (`worker.core.sparse_rows`).
 
     >>> states = States(state_size=4)
     >>> states.rows(0, ["ada", "bob", "ada"]).tolist()
@@ -24,78 +25,34 @@ saved then (`worker.core.flush` decides what to save and when). Blocks do not co
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from sys import getsizeof
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.core.bought import BOUGHT_ITEMS, Bought, Days, Items
+from worker.core.fatigue import Fatigue
 from worker.core.items import ItemCodes
-from worker.core.ranking import NO_ITEM
+from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.recent import RECENT_ITEMS, Ring, lengthened
 from worker.core.slabs import Column, Rows, where
-
-NO_OFFSET: Final = -1
-"""The offset of a state to which no record of the current clicks topic was applied."""
-
-NO_RELEASE: Final = 0
-"""Takes the place of a release number if the hidden state is not valid under any release."""
+from worker.core.sparse_rows import SparseRows
+from worker.core.user_states import NO_OFFSET, NO_RELEASE, Saved, UserStates
 
 _SLAB_ROWS: Final = 1 << 20
 
 _ID_BYTES: Final = 90
 """Memory per user for the id besides its text: an entry in the index, a list element, and a row number."""
 
+_FREE: Final = 0
+_SAVED: Final = 1
+_CHANGED: Final = 2
+"""The status of a row: not in use, in use, or in use and changed since it was last saved."""
+
 _LOOKED_AT: Final = 1 << 15
 """The number of rows whose items one step of a collection checks (2 ms)."""
-
-
-@dataclass(slots=True)
-class UserStates:
-    """A copy of the states of `B` users; `States.read` returns it, `States.write` accepts it."""
-
-    hidden: NDArray[np.float16]
-    """`[B, S]`: the recurrent state; zeros if no known item was clicked since the session began."""
-    recent: NDArray[np.int32]
-    """`[B, R]`: codes of the recent items, in the order of `ring`."""
-    clicks: NDArray[np.int32]
-    """The total number of clicks applied; 0 for a new user."""
-    session: NDArray[np.int8]
-    """The number of recent items in the current session, at most `ring.session_size`."""
-    warm: NDArray[np.bool_]
-    """Whether a known item was clicked since the session began."""
-    timestamp_ms: NDArray[np.int64]
-    """The time of the latest click."""
-    offset: NDArray[np.int64]
-    """The offset of the last record applied."""
-    release: NDArray[np.int32]
-    """The number of the release that computed `hidden`."""
-
-    def __len__(self) -> int:
-        return len(self.clicks)
-
-    @property
-    def ring(self) -> Ring:
-        """The recent items, as a view of `recent`."""
-        return Ring(self.recent, self.clicks)
-
-
-@dataclass(slots=True)
-class Saved:
-    """The user states in one block. `recent` holds positions in `item_ids`; -1 means no item."""
-
-    user_ids: list[str]
-    item_ids: list[str]
-    states: UserStates
-    size_bytes: int = 0
-    """The length of the block's value."""
-
-    def taken(self, places: Rows) -> Saved:
-        """Return only the users at the positions `places`."""
-        return Saved(
-            [self.user_ids[at] for at in places.tolist()], self.item_ids, _taken(self.states, places)
-        )
 
 
 class States:
@@ -119,8 +76,13 @@ class States:
         }
         self._partition = Column(np.int32, (), slab_rows)
         self._block = Column(np.int32, (), slab_rows)
-        self._changed = Column(np.bool_, (), slab_rows)
-        self._all = (*self._columns.values(), self._partition, self._block, self._changed)
+        self._status = Column(np.uint8, (), slab_rows)
+        self.bought: Bought | None = None
+        """The items that users bought; None unless `keep_bought` was called."""
+        self.fatigue: Fatigue | None = None
+        """The items that users were shown; None unless `keep_shown` was called."""
+        self._sparse: list[SparseRows] = []
+        self._list_columns()
         self._indexes: dict[int, dict[str, int]] = {}
         self._ids: list[str] = []
         """By row: the user's id; empty if the row is free."""
@@ -137,7 +99,8 @@ class States:
     @property
     def size_bytes(self) -> int:
         """The approximate memory of all users, in bytes; in a test, 3 % above their resident memory."""
-        return len(self) * (sum(column.row_bytes for column in self._all) + _ID_BYTES) + self._id_bytes
+        row_bytes = sum(column.row_bytes for column in self._all) + _ID_BYTES
+        return len(self) * row_bytes + self._id_bytes + sum(table.size_bytes for table in self._sparse)
 
     def users(self, partition: int) -> int:
         """Return the number of users of `partition` that have a row."""
@@ -178,7 +141,16 @@ class States:
         """
         for field in fields(states):
             self._columns[field.name].put(rows, getattr(states, field.name))
-        self._changed.put(rows, 1)
+        self._status.put(rows, _CHANGED)
+
+    def buy(self, rows: Rows, codes: Indexes, days: Days, offsets: NDArray[np.int64]) -> None:
+        """Add bought items, in order of arrival, and the offsets of their records. Users may repeat."""
+        assert self.bought is not None  # noqa: S101  # checked by the caller
+        self.bought.add(rows, codes, days)
+        # Of a user's several records, the last assignment stands.
+        offset = self._columns["offset"]
+        offset.put(rows, np.maximum(offset.take(rows), offsets))
+        self._status.put(rows, _CHANGED)
 
     def write_rebuilt(self, rows: Rows, states: UserStates) -> None:
         """Write the rebuilt states of `rows` without marking them as changed.
@@ -213,9 +185,25 @@ class States:
         self.recent_items, columns = recent_items, self._columns
         self._replace("recent", lengthened(columns["recent"], columns["clicks"], recent_items, rows=self.end))
 
+    def keep_bought(self, days: int, *, items: int = BOUGHT_ITEMS) -> None:
+        """Keep the last `items` that users buy, left out for `days`. Call this before any user has a row."""
+        self.bought = Bought(days=days, slab_rows=self._block.slab_rows, items=items)
+        self._sparse.append(self.bought)
+        self._list_columns()
+
+    def keep_shown(self, times: int, hours: int) -> None:
+        """Keep what users are shown, left out after `times`. Call this before any user has a row."""
+        self.fatigue = Fatigue(times=times, hours=hours, slab_rows=self._block.slab_rows)
+        self._sparse.append(self.fatigue)
+        self._list_columns()
+
     def _replace(self, name: str, column: Column) -> None:
         self._columns[name] = column
-        self._all = (*self._columns.values(), self._partition, self._block, self._changed)
+        self._list_columns()
+
+    def _list_columns(self) -> None:
+        slots = [table.slots for table in self._sparse]
+        self._all = (*self._columns.values(), self._partition, self._block, self._status, *slots)
 
     @property
     def end(self) -> int:
@@ -225,22 +213,29 @@ class States:
     def used(self, begin: int, end: int) -> Rows:
         """Return the rows from `begin` to `end` (exclusive) that have a user."""
         rows = np.arange(begin, min(end, len(self._ids)), dtype=np.int64)
-        return rows[self._columns["clicks"].take(rows) > 0]
+        return rows[self.in_use(rows)]
+
+    def in_use(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return a mask of the `rows` that have a user with a state."""
+        return self._status.take(rows) != _FREE
 
     def load(self, partition: int, number: int, saved: Saved) -> Rows:
         """Load block `number`, except states older than those in memory; return the loaded rows.
 
         Hidden states of another size are not loaded: their rows are marked as having no release, and so are
-        rebuilt from the recent items when their users next click.
+        rebuilt from the recent items when their users next click. Users who only bought items have no state
+        if bought items are not kept.
         """
+        if self.bought is None and not saved.states.clicks.all():
+            saved = saved.taken(np.flatnonzero(saved.states.clicks))
         self._add(partition, saved.user_ids)
         rows, states = self._found(partition, saved.user_ids), saved.states
-        new = self.read_column("clicks", rows) == 0
+        new = ~self.in_use(rows)
         newer = new | (states.offset >= self.read_column("offset", rows))
         void = states.offset < self.void_before(np.full(len(rows), partition, np.int32), saved.user_ids)
         self.free(rows[void & new])
         newer &= ~void
-        rows, states = rows[newer], _taken(states, newer)
+        rows, states, bought = rows[newer], states.taken(newer), saved.bought
         codes = np.append(self.item_codes.codes(saved.item_ids), np.int32(NO_ITEM))
         states.recent = Ring(codes[states.recent], states.clicks).resized(self.recent_items)
         if states.hidden.shape[1] != self.state_size:
@@ -248,34 +243,41 @@ class States:
             states.release[:] = NO_RELEASE
         states.session = np.minimum(states.session, states.ring.session_size).astype(np.int8)
         self.write(rows, states)
+        if self.bought is not None:
+            self.bought.put(rows, bought and Items(codes[bought.codes[newer]], bought.days[newer]))
         self.saved(rows, number)
         return rows
 
     def saved(self, rows: Rows, number: int) -> None:
         """Record that the current states of `rows` are in block `number` of their partition."""
-        self._changed.put(rows, 0)
+        self._status.put(rows, _SAVED)
         self._block.put(rows, number)
 
     def changed(self, partition: int) -> Rows:
         """Return the rows of `partition` that changed since they were last saved."""
-        columns = self._changed, self._partition
-        return where(lambda changed, its: changed & (its == partition), *columns, rows=self.end)
+        columns = self._status, self._partition
+        return where(lambda status, its: (status == _CHANGED) & (its == partition), *columns, rows=self.end)
 
     def are_changed(self, rows: Rows) -> NDArray[np.bool_]:
         """Return a mask of the `rows` that changed since they were last saved."""
-        return self._changed.take(rows)
+        return self._status.take(rows) == _CHANGED
 
     def owned(self, partition: int) -> Rows:
         """Return the rows of `partition` that have a user."""
-        columns = self._columns["clicks"], self._partition
-        return where(lambda clicked, its: (clicked > 0) & (its == partition), *columns, rows=self.end)
+        columns = self._status, self._partition
+        return where(lambda status, its: (status != _FREE) & (its == partition), *columns, rows=self.end)
 
     def longest_idle(self, count: int) -> Rows:
-        """Return the `count` rows with the oldest last click."""
-        rows = where(lambda clicked: clicked > 0, self._columns["clicks"], rows=self.end)
+        """Return the `count` rows whose users have been inactive for the longest time (`active_ms`)."""
+        rows = where(lambda status: status != _FREE, self._status, rows=self.end)
         if count >= len(rows):
             return rows
-        return rows[np.argpartition(self._columns["timestamp_ms"].take(rows), count)[:count]]
+        return rows[np.argpartition(self.active_ms(rows), count)[:count]]
+
+    def active_ms(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the time of each user's last click, or the end of the day of the last purchase if later."""
+        clicked_ms: NDArray[np.int64] = self._columns["timestamp_ms"].take(rows)
+        return clicked_ms if self.bought is None else np.maximum(clicked_ms, self.bought.last_ms(rows))
 
     def read_column(self, name: str, rows: Rows) -> NDArray[Any]:
         """Return a copy of one column of `rows`."""
@@ -345,9 +347,10 @@ class States:
         if codes.begin_collection():
             slabs, used = self._columns["recent"].slabs, len(self._ids)
             rows = [slabs[base // len(slabs[0])][: used - base] for base in range(0, used, len(slabs[0]))]
+            sparse = [codes for table in self._sparse for codes in table.named()]
             self._unseen = [
                 named[at : at + _LOOKED_AT]
-                for named in (*rows, *codes.roots)
+                for named in (*rows, *sparse, *codes.roots)
                 for at in range(0, len(named), _LOOKED_AT)
             ]
         if codes.collecting and self._unseen:
@@ -388,11 +391,9 @@ class States:
         for row in rows:
             self._id_bytes -= getsizeof(self._ids[row])
             self._ids[row] = ""
-        for column in (self._columns["clicks"], self._changed) if rows else ():
-            column.put(np.array(rows, np.int64), 0)
+        if rows:
+            freed = np.array(rows, np.int64)
+            self._status.put(freed, _FREE)
+            for table in self._sparse:
+                table.release(freed)
         self._free.extend(rows)
-
-
-def _taken(states: UserStates, at: NDArray[Any]) -> UserStates:
-    columns: dict[str, Any] = {field.name: getattr(states, field.name)[at] for field in fields(states)}
-    return UserStates(**columns)

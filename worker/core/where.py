@@ -16,6 +16,7 @@ is absent, or is a map or a list, `=` fails and `!=` holds.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,12 +41,14 @@ class Clause:
     path: Path
     equal: bool
     values: frozenset[str]
+    setting: str = "click.where"
+    """The setting that the clause comes from."""
 
     def holds(self, found: Any, *, exact: bool = False) -> bool:
         """Return whether the clause holds for this value of the field. Raises Inexact like `ids.text_of`."""
         if type(found) is str and found in self.values:
             return self.equal
-        return (_compared(found, exact=exact) in self.values) is self.equal
+        return (compared(found, exact=exact) in self.values) is self.equal
 
 
 def parse_where(text: str) -> tuple[Clause, ...]:
@@ -53,7 +56,16 @@ def parse_where(text: str) -> tuple[Clause, ...]:
     return tuple(_clause(tokens) for tokens in _split(text) if tokens)
 
 
-def _compared(found: Any, *, exact: bool) -> str | None:
+def settings_of(clauses: Iterable[Clause]) -> str:
+    """Return the names of the settings that clauses come from, as text."""
+    return " and ".join(sorted({one.setting for one in clauses}))
+
+
+def compared(found: Any, *, exact: bool = False) -> str | None:
+    """Return the text by which a field is compared; None for a map, a list or an absent field.
+
+    Raises Inexact like `ids.text_of`.
+    """
     if isinstance(found, bool):
         return "true" if found else "false"
     try:

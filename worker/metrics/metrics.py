@@ -18,6 +18,7 @@ import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
 from worker.core.batch import Clicks
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.quality import Tally
 from worker.core.reasons import Reason, Skipped
 from worker.core.recommender import COLD, MODEL, Recommendations
@@ -57,7 +58,7 @@ _QUALITY: Final = {
 
 
 class Answered(NamedTuple):
-    """A processed batch: its clicks, and the lists published for some of them at `now_ms`."""
+    """A processed batch: its events, and the lists published for some of its clicks at `now_ms`."""
 
     clicks: Clicks
     lists: Sequence[Recommendations]
@@ -90,6 +91,11 @@ class Metrics:
 
     def _add_walk(self) -> None:
         self._clicks = self._counter("clicks", "Clicks applied.")
+        self._bought_items = self._counter(
+            "bought_items",
+            "Events applied that leave their item out of the user's lists (events.exclude). They may also be "
+            "clicks.",
+        )
         self._records = self._counter(
             "records",
             "Records read, by outcome: clicks, skipped or dead_letter.",
@@ -100,7 +106,8 @@ class Metrics:
         )
         self._skipped = self._counter(
             "skipped",
-            "Valid records without a click, by reason: where (excluded by click.where) or deleted.",
+            "Valid records of which no event counts, by reason: where (excluded by click.where), type (by "
+            "events.step), request or deleted.",
             reason=Skipped,
         )
         self._ids_trimmed = self._counter(
@@ -206,6 +213,13 @@ class Metrics:
 
     def _add_states(self) -> None:
         self.users = self._gauge("users", "Users with a state in memory.")
+        self.users_with_bought_items = self._gauge(
+            "users_with_bought_items", "Users in memory who have bought items."
+        )
+        self.bought_items_dropped = self._counter(
+            "bought_items_dropped",
+            "Bought items dropped before events.exclude_days, because their user bought more than 16.",
+        )
         self.state_bytes = self._counter("state_bytes", "Bytes sent to the state topic.")
         self.saved_users = self._counter(
             "saved_users", "States written to blocks, including states moved out of old blocks."
@@ -269,14 +283,16 @@ class Metrics:
         self._stages[stage].inc(self._steady() - started)
 
     def observe_batch(self, batch: Answered) -> None:
-        """Count the clicks and lists of a batch."""
+        """Count the clicks, bought items and lists of a batch."""
         clicks, lists = batch.clicks, batch.lists
-        self._clicks.inc(len(clicks))
+        count = int(np.count_nonzero(clicks.kinds & STEP))
+        self._clicks.inc(count)
+        self._bought_items.inc(int(np.count_nonzero(clicks.kinds & EXCLUDE)))
         for (reason, release), number in TallyCounter((one.reason, one.release) for one in lists).items():
             role = "champion" if release == batch.champion else "candidate"
             self._recommendations.labels(reason, role).inc(number)
         self._without_list.labels(TOO_OLD).inc(batch.too_old)
-        self._without_list.labels(SUPERSEDED).inc(len(clicks) - len(lists) - batch.too_old)
+        self._without_list.labels(SUPERSEDED).inc(count - len(lists) - batch.too_old)
         answered = clicks.record_timestamps_ms[np.array([one.click for one in lists], np.intp)]
         self._latency.publish(answered, batch.now_ms)
 

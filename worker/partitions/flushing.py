@@ -154,7 +154,7 @@ class Flushing:
         times = self._states.read_column("timestamp_ms", rows)
         # The next flush deletes evicted users for good. A click dated in the future must not cause that.
         newest_ms = min(int(np.max(times)), self._wall_ms())
-        idle = rows[times < newest_ms - self._ttl_ms - TTL_SLACK_MS]
+        idle = rows[self._states.active_ms(rows) < newest_ms - self._ttl_ms - TTL_SLACK_MS]
         self._states.free(idle)
         self._metrics.evicted.labels(TTL).inc(len(idle))
         if len(idle):

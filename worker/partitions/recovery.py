@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from worker.core import blocks
-from worker.core.states import NO_RELEASE, States
+from worker.core.states import States
+from worker.core.user_states import NO_RELEASE
 from worker.errors import StateRefused
 from worker.kafka.interface import GroupMember, Record
 from worker.metrics import Metrics

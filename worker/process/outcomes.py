@@ -20,6 +20,7 @@ import structlog
 from worker.core.batch import Clicks
 from worker.core.diagnosis import about, fault, field_list, mixture
 from worker.core.event import Decoder, Fields
+from worker.core.event_types import STEP
 from worker.core.formats import Parse, parse_plain
 from worker.core.paths import Headers
 from worker.core.reasons import Reason
@@ -69,7 +70,7 @@ class _Counts:
 
     records: int = 0
     skipped: int = 0
-    """Valid records without a click: excluded by `click.where`, or deletions."""
+    """Valid records of which no event counts: by `click.where` or `events.step`, requests, or deletions."""
     old: int = 0
     """Clicks too old for a list, in batches without any list."""
     ranked: int = 0
@@ -125,7 +126,8 @@ class Outcomes:
         """Count the `lists` that were published for `clicks`."""
         batch = self._batch
         if not lists and self._max_age:
-            ages = now_ms - clicks.record_timestamps_ms[clicks.record_timestamps_ms >= 0]
+            times_ms = clicks.record_timestamps_ms[(clicks.kinds & STEP) != 0]
+            ages = now_ms - times_ms[times_ms >= 0]
             batch.old += int(np.count_nonzero(ages > self._max_age * 1000))
             self._age = float(ages.min()) / 1000 if len(ages) else 0.0
         elif lists and all(one.reason == COLD for one in lists):
@@ -214,7 +216,8 @@ class Outcomes:
                 (last.old, f"{text} and only update the states, which is normal while a worker catches up")
             )
         if last.skipped:
-            parts.append((last.skipped, "do not count as clicks, because of click.where or as deletions"))
+            text = "do not count as clicks, because of click.where or events.step, or as deletions"
+            parts.append((last.skipped, text))
         if last.dead:
             _, count, why, _ = self._worst()
             parts.append((sum(last.dead.values()), f"are dead letters: {count:,} {why}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +13,7 @@ from pydantic import field_validator, model_validator
 from worker.core import paths
 from worker.core.envelopes import Envelope
 from worker.core.event import TWO_FIELDS, Decoder, Fields
+from worker.core.event_types import EventTypes
 from worker.core.formats import parse_plain
 from worker.core.ids import MISSING, IdRule
 from worker.core.times import TimeRule, Unit
@@ -236,13 +237,24 @@ class Click(Section):
         """Return the conditions in `where`, parsed."""
         return parse_where(self.where)
 
-    def decoder(self, parser: FramedParser | None = None) -> Decoder:
-        """Return the decoder for records; with `parser`, it also decodes records framed by a registry."""
+    def decoder(
+        self,
+        parser: FramedParser | None = None,
+        *,
+        types: EventTypes | None = None,
+        where: Sequence[Clause] = (),
+    ) -> Decoder:
+        """Return the decoder for records; with `parser`, it also decodes records framed by a registry.
+
+        `types`: the types of events. `where`: clauses that must hold, too. Raises ValueError if paths lead
+        through different lists.
+        """
         return Decoder(
             self.fields(),
             ids=self.ids(),
             times=self.times(),
-            where=self.clauses(),
+            where=(*self.clauses(), *where),
+            types=types,
             envelope=self.envelope,
             max_bytes=self.max_bytes,
             parse=parser or parse_plain,

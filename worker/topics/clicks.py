@@ -1,6 +1,6 @@
 """The input topic. Applications write it; the worker's consumer group reads it.
 
-A record has one click or several (`worker.core.event`); the order of clicks in the partition matters. The
+A record has one event or several (`worker.core.event`); the order of clicks in the partition matters. The
 group's committed offsets, written in the worker's transactions, mark the progress.
 """
 
@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from worker.core.batch import Clicks
-from worker.core.event import Click, Decoder, Part, Several
+from worker.core.click import Click, Part, Request, Several
+from worker.core.event import Decoder
 from worker.core.reasons import Reason, Skipped
 from worker.core.times import NAMES, NO_TIME, unit_of
 from worker.kafka.interface import Record
@@ -89,8 +90,8 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
             of.append(record)
         elif isinstance(found, Reason):
             bad.append(Invalid(record, found))
-        elif isinstance(found, Skipped):
-            skipped[found] += 1
+        elif isinstance(found, Skipped | Request):
+            skipped[_why(found)] += 1
         elif isinstance(found, Several):
             parts += enumerate(found.parts, len(good))
             good += [part.click for part in found.parts]
@@ -101,11 +102,16 @@ def decode(records: Sequence[Record], decoder: Decoder, *, enough: float = math.
             elif found.parts:
                 several += 1
             else:
-                skipped[found.skipped[0]] += 1
+                skipped[found.skipped[0] if found.skipped else Skipped.REQUEST] += 1
     clicked = len(good) - len(parts) + several
     trimmed = decoder.ids.trimmed - trimmed
     times = _times(records, good, decoder)
-    return Decoded(_columns(good, of, parts), bad, skipped, clicked, trimmed, times)
+    clicks = _columns(good, of, parts, typed=decoder.types is not None)
+    return Decoded(clicks, bad, skipped, clicked, trimmed, times)
+
+
+def _why(found: Skipped | Request) -> Skipped:
+    return found if isinstance(found, Skipped) else Skipped.REQUEST
 
 
 def _times(records: Sequence[Record], good: Sequence[Click], decoder: Decoder) -> dict[str, tuple[int, Any]]:
@@ -133,7 +139,9 @@ def _plain_times(record: Record, decoder: Decoder) -> list[int]:
     return [one for one in found if type(one) is int and unit_of(one) == "ms"]
 
 
-def _columns(good: Sequence[Click], of: Sequence[Record], parts: Sequence[tuple[int, Part]]) -> Clicks:
+def _columns(
+    good: Sequence[Click], of: Sequence[Record], parts: Sequence[tuple[int, Part]], *, typed: bool
+) -> Clicks:
     """Return the clicks `good` of the records `of` as columns."""
     clicks = Clicks(
         partitions=np.array([record.partition for record in of], np.int32),
@@ -143,6 +151,8 @@ def _columns(good: Sequence[Click], of: Sequence[Record], parts: Sequence[tuple[
         timestamps_ms=np.array([click.timestamp_ms for click in good], np.int64),
         record_timestamps_ms=np.array([record.timestamp for record in of], np.int64),
     )
+    if typed:
+        clicks.kinds[:] = [click.kind for click in good]
     for place, part in parts:
         clicks.elements[place] = part.element
         clicks.ends_event[place] = part.ends_event

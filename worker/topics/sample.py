@@ -14,6 +14,7 @@ from worker.core import envelopes, paths
 from worker.core.catalogue import Catalogue
 from worker.core.diagnosis import about, fault, field_list, look_alike, mixture
 from worker.core.event import Decoder, Fields, parsed
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.ranking import NO_ITEM
 from worker.core.reasons import Reason
 from worker.core.times import NO_TIME
@@ -101,7 +102,9 @@ def decoding(sample: Sample) -> Finding:
     if not count:
         return Finding(f"topic {sample.topic} has no records yet")
     if not bad and not skipped and not sample.decoded.trimmed:
-        return Finding(f"topic {sample.topic}: the last {count} records are clicks{_several(sample)}")
+        what = "events" if sample.decoder.types else "clicks"
+        more = _several(sample) + _by_kind(sample)
+        return Finding(f"topic {sample.topic}: the last {count} records are {what}{more}")
     faults = Counter(_fault(one.record, one.reason, sample.decoder) for one in bad)
     parts = [f"{number} of {count} {what}" for what, number in faults.most_common()]
     if first := next(filter(None, (_field_list(one.record, sample.decoder) for one in bad)), ""):
@@ -111,11 +114,14 @@ def decoding(sample: Sample) -> Finding:
         parts.append("; ".join([f"{skipped} of {count} are skipped ({why})", *_conditions(sample)]))
     if sample.decoded.trimmed:
         parts.append(f"{sample.decoded.trimmed} ids have whitespace around them, which is removed")
-    text = f"topic {sample.topic}, last {count} records: {'; '.join(parts)}{_several(sample)}"
+    text = (
+        f"topic {sample.topic}, last {count} records: {'; '.join(parts)}{_several(sample)}{_by_kind(sample)}"
+    )
     if bad:
         return Finding(text, _remedy(sample, faults), 2 * len(bad) > count)
     if skipped == count:
-        return Finding(text, "No event counts as a click: fix click.where or click.envelope", fails=True)
+        remedy = "No event counts as a click: fix click.where, events.step or click.envelope"
+        return Finding(text, remedy, fails=True)
     return Finding(text)
 
 
@@ -177,26 +183,34 @@ def known_items(sample: Sample, release: int, catalogue: Catalogue) -> Finding |
 
 
 def _several(sample: Sample) -> str:
-    clicks = len(sample.decoded.clicks)
-    return f"; they have {clicks} clicks, because some have several" if clicks > len(sample) else ""
+    clicks, what = len(sample.decoded.clicks), "events" if sample.decoder.types else "clicks"
+    return f"; they have {clicks} {what}, because some have several" if clicks > len(sample) else ""
+
+
+def _by_kind(sample: Sample) -> str:
+    if sample.decoder.types is None:
+        return ""
+    kinds = sample.decoded.clicks.kinds
+    clicks, excluding = (int(np.count_nonzero(kinds & kind)) for kind in (STEP, EXCLUDE))
+    return f"; clicks: {clicks}, bought items: {excluding}"
 
 
 def _conditions(sample: Sample) -> Iterator[str]:
-    """Yield, for each field of click.where, a phrase with the values that the field has in the sample."""
+    """Yield, for each field that events are selected by, a phrase with its values in the sample."""
     documents = [_event(record, sample.decoder) for record in sample.records]
-    for clause in sample.decoder.where:
-        if clause.path.root != "value" or clause.path.each is not None:
+    types = sample.decoder.types
+    selected_by = [*(clause.path for clause in sample.decoder.where), *([types.path] if types else [])]
+    for path in selected_by:
+        if path.root != "value" or path.each is not None:
             continue
-        found = [paths.find(document, clause.path.names) for document in documents]
+        found = [paths.find(document, path.names) for document in documents]
         values = Counter(str(one) for one in found if one is not None and not isinstance(one, dict | list))
         if values:
             some = ", ".join(f"{value!r} ({number})" for value, number in values.most_common(_SHOWN))
-            yield f"{clause.path.text} is {some}"
+            yield f"{path.text} is {some}"
         else:
             names = next(filter(None, (_field_list(one, sample.decoder) for one in sample.records)), "")
-            yield f"no record has the field {clause.path.text}" + (
-                f"; the first one has {names}" if names else ""
-            )
+            yield f"no record has the field {path.text}" + (f"; the first one has {names}" if names else "")
 
 
 def _remedy(sample: Sample, faults: Counter[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from worker.core import blocks
-from worker.core.states import Saved
+from worker.core.user_states import Saved
 from worker.errors import NotStable, StateRefused
 from worker.kafka import history
 from worker.kafka.interface import Connection, TopicPartition

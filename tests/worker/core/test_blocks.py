@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -19,7 +20,8 @@ from worker.core.blocks import decode, encode, recent_items
 from worker.core.ranking import NO_ITEM
 from worker.core.recent import RECENT_ITEMS
 from worker.core.slabs import Rows
-from worker.core.states import NO_OFFSET, Saved, States
+from worker.core.states import States
+from worker.core.user_states import NO_OFFSET, Saved
 from worker.errors import StateRefused
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
@@ -308,3 +310,89 @@ def test_states_without_offsets_are_the_same_states() -> None:
     for column in fields(before.states):
         if column.name != "offset":
             assert np.array_equal(getattr(kept.states, column.name), getattr(before.states, column.name))
+
+
+def bought_block(days: int = 30) -> tuple[States, Rows]:
+    """Ada clicked and bought nothing, bob clicked and bought a rug and a sofa, eve only bought a rug."""
+    states = States(state_size=4)
+    states.keep_bought(days)
+    clicked(states, 0, ["ada", "bob"], offset=9)
+    rows = states.rows(0, ["ada", "bob", "eve"])
+    rug, sofa = states.item_codes.codes(["rug", "sofa"])
+    codes, days_bought = np.array([rug, rug, sofa], np.int32), np.array([20_000, 20_001, 20_002])
+    states.buy(rows[[1, 2, 1]], codes, days_bought, np.array([10, 11, 12]))
+    return states, rows
+
+
+def bought_by(states: States, user_id: str) -> list[tuple[str, int]]:
+    """What a user bought, oldest first, and the days."""
+    row = states.find(0, user_id)
+    if row is None or states.bought is None:
+        return []
+    (codes,), (days,) = states.bought.of(np.array([row]))
+    kept = codes != NO_ITEM
+    return [*zip(states.item_codes.ids(codes[kept]), days[kept].tolist(), strict=True)]
+
+
+def test_bought_items_are_written_and_read() -> None:
+    """Oldest first, with their days; users who only bought have a row, too."""
+    states, rows = bought_block()
+    value = encode(states, rows)
+    other = States(state_size=4, slab_rows=1)
+    other.keep_bought(30)
+    other.item_codes.codes(["sofa"])
+    loaded = other.load(0, 1, decode(value))
+
+    assert len(loaded) == 3
+    assert bought_by(other, "ada") == []
+    assert bought_by(other, "bob") == [("rug", 20_000), ("sofa", 20_002)]
+    assert bought_by(other, "eve") == [("rug", 20_001)]
+    assert other.read_column("offset", loaded).tolist() == [9, 12, 11]
+    assert encode(other, loaded) == encode(other, other.load(0, 1, decode(value)))
+
+
+def test_a_block_without_bought_items_is_the_same_as_ever() -> None:
+    """It is read by a worker that keeps them, and takes none that are newer away from others."""
+    states = States(state_size=4)
+    states.keep_bought(30)
+    rows = clicked(states, 0, [f"u{n}" for n in range(3)], ["lamp", "rug", "sofa"], offset=9)
+
+    assert encode(states, rows) == block_of()
+
+
+def test_a_newer_block_takes_bought_items_away_that_it_lacks() -> None:
+    """What stands in the newest block of a user is all that is known."""
+    states, _ = bought_block()
+    states.load(0, 2, decode(encode(other := States(state_size=4), clicked(other, 0, ["bob"], offset=20))))
+
+    assert bought_by(states, "bob") == []
+    assert bought_by(states, "eve") == [("rug", 20_001)]
+
+
+def test_a_worker_that_keeps_no_bought_items_reads_blocks_with_them() -> None:
+    """It has the clicks; who only bought is nobody to it."""
+    states, rows = bought_block()
+    value = encode(states, rows)
+    other = States(state_size=4)
+
+    assert other.user_ids(other.load(0, 1, decode(value))) == ["ada", "bob"]
+    assert len(other) == 2
+    assert b"bought" not in encode(other, other.owned(0))
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ({"bought_days": None}, "its bought_days is of type NoneType, not bytes"),
+        ({"bought_days": b"12345"}, "its columns of 3 bought items have [3, 12, 5] bytes"),
+        ({"bought_counts": b"\1\1"}, "its columns of 2 bought items have [2, 12, 6] bytes"),
+        ({"bought": raw("<i4", 0, 1, 3)}, "a row refers to an item outside the 3 items of its block"),
+        ({"bought_counts": b"\0\3\0"}, "a row has no clicks, or a negative offset or release"),
+    ],
+)
+def test_bought_items_that_do_not_fit_are_refused(entries: dict[str, Any], said: str) -> None:
+    """Like any other column."""
+    value = encode(*bought_block())
+
+    with pytest.raises(StateRefused, match=re.escape(said)):
+        decode(changed(value, **entries))

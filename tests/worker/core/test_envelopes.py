@@ -9,8 +9,9 @@ import msgpack
 import orjson
 import pytest
 
+from worker.core.click import Click, Decoded
 from worker.core.envelopes import Envelope, Opened, opened, recognised
-from worker.core.event import Click, Decoded, Decoder, Fields
+from worker.core.event import Decoder, Fields
 from worker.core.paths import Headers
 from worker.core.reasons import Reason, Skipped
 

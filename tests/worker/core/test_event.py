@@ -9,7 +9,8 @@ import msgpack
 import orjson
 import pytest
 
-from worker.core.event import Click, Decoded, Decoder, Fields
+from worker.core.click import Click, Decoded
+from worker.core.event import Decoder, Fields
 from worker.core.ids import MAX_ID_BYTES
 from worker.core.reasons import Reason
 from worker.core.times import EARLIEST_MS, MAX_AHEAD_MS, MAX_TIMESTAMP_MS

@@ -9,7 +9,8 @@ import msgpack
 import orjson
 import pytest
 
-from worker.core.event import Click, Decoder, Fields
+from worker.core.click import Click
+from worker.core.event import Decoder, Fields
 from worker.core.formats import loads_exactly, parse_plain
 from worker.core.paths import Headers
 from worker.core.reasons import Reason, Undecodable

@@ -13,8 +13,9 @@ from tests.builders import ITEMS, successor_release_parts, tiny_release
 from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations, Recommender
 from worker.core.release import Release, verify
-from worker.core.states import States, UserStates
+from worker.core.states import States
 from worker.core.times import MAX_TIMESTAMP_MS
+from worker.core.user_states import UserStates
 
 NOW_MS: Final = 1_700_000_000_000
 GAP_MS: Final = 1_800_000

@@ -12,7 +12,8 @@ from tests.reference import OneClick, columns
 from worker.core.flush import Flush, Ledger
 from worker.core.recommender import Recommender
 from worker.core.serving import Serving, chosen
-from worker.core.states import NO_RELEASE, States
+from worker.core.states import States
+from worker.core.user_states import NO_RELEASE
 
 USERS: Final = [f"user-{number}" for number in range(10_000)]
 SHARE: Final = 0.3

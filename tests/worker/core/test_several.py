@@ -8,7 +8,8 @@ import msgpack
 import orjson
 import pytest
 
-from worker.core.event import MAX_PARTS, Click, Decoder, Fields, Several
+from worker.core.click import Click, Several
+from worker.core.event import MAX_PARTS, Decoder, Fields
 from worker.core.reasons import Reason, Skipped
 from worker.core.where import parse_where
 

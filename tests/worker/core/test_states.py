@@ -9,7 +9,8 @@ import pytest
 
 from tests.builders import clicked
 from worker.core.blocks import decode, encode
-from worker.core.states import Saved, States, UserStates
+from worker.core.states import States
+from worker.core.user_states import Saved, UserStates
 
 
 def columns(users: UserStates) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:

@@ -149,7 +149,7 @@ def test_records_that_do_not_count_are_named() -> None:
     outcomes.note(FEWEST, [], skipped=FEWEST)
 
     assert readiness.notice.endswith(
-        "answered: 20 do not count as clicks, because of click.where or as deletions"
+        "answered: 20 do not count as clicks, because of click.where or events.step, or as deletions"
     )
 
 

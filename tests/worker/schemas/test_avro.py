@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.event import Click, Decoder, Fields
+from worker.core.click import Click
+from worker.core.event import Decoder, Fields
 from worker.schemas import avro
 from worker.schemas.interface import Schema, Unusable
 

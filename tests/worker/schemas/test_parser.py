@@ -20,7 +20,8 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from tests.worker.schemas.protos import descriptors, message
 from tests.worker.schemas.served import serving
 from tests.worker.schemas.test_avro import written
-from worker.core.event import Click, Decoder, Fields
+from worker.core.click import Click
+from worker.core.event import Decoder, Fields
 from worker.core.framing import framed
 from worker.core.reasons import Reason, Skipped
 from worker.schemas.client import HttpRegistry

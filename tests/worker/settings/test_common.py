@@ -9,7 +9,8 @@ import pytest
 
 from tests.settings import refused
 from worker.config import load
-from worker.core.event import Click, Decoded, Fields
+from worker.core.click import Click, Decoded
+from worker.core.event import Fields
 from worker.core.reasons import Reason, Skipped
 from worker.settings.loading import ENVIRONMENT_PREFIX
 

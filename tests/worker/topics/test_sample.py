@@ -8,7 +8,9 @@ import orjson
 from tests.worker.schemas.test_avro import written
 from worker.core.catalogue import Catalogue
 from worker.core.event import Decoder, Fields
+from worker.core.event_types import EventTypes
 from worker.core.framing import VALUE_HEADER
+from worker.core.paths import parse
 from worker.core.where import Clause, parse_where
 from worker.kafka.memory import MemoryCluster
 from worker.schemas.interface import Schema
@@ -57,6 +59,23 @@ def test_a_wrong_mapping_is_named_with_the_fields_there_are() -> None:
     assert "the first of them has the fields who.id, what.sku" in finding.what
     assert (finding.fails, decoding(mixed).fails) == (True, False)
     assert decoding(sample_of()[1]).what == "topic clicks has no records yet"
+
+
+def test_types_of_events_are_counted() -> None:
+    """How many events are clicks and purchases, and which types there are where some are skipped."""
+    now = MemoryCluster().now_ms
+    kinds = ("view", "purchase", "both", "search")
+    cluster, _ = sample_of(*({**click("x", now), "type": kind} for kind in kinds))
+    types = EventTypes(parse("type"), step=["view", "both"], exclude=["purchase", "both"])
+    every = EventTypes(parse("type"), exclude=["purchase"])
+
+    some, all_of_them = (
+        decoding(last(cluster.connect(), "clicks", Decoder(FIELDS, types=one))).what for one in (types, every)
+    )
+
+    assert "1 of 4 are skipped (1 type); type is 'view' (1), 'purchase' (1), 'both' (1)" in some
+    assert "clicks: 2, bought items: 2" in some
+    assert all_of_them == "topic clicks: the last 4 records are events; clicks: 3, bought items: 1"
 
 
 def test_what_nobody_can_decode_is_named() -> None:
