@@ -232,7 +232,7 @@ def _parts() -> dict[str, Callable[[], str]]:
     return {
         "worker settings": lambda: settings_table(Settings),
         "trainer settings": lambda: settings_table(
-            TrainerSettings, without=("kafka", "topics", "registry", "click")
+            TrainerSettings, without=("kafka", "topics", "registry", "click", "item")
         ),
         "worker commands": lambda: command_tables(worker.cli),
         "trainer commands": lambda: command_tables(trainer.cli),

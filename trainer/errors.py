@@ -44,7 +44,7 @@ class UnusableClicks(NextclickError):
 
 
 class UnreadableFile(UnusableClicks):
-    """Raised when a file of clicks is missing, empty, damaged, or not a table in a known format."""
+    """Raised when a file is missing, empty, damaged, in an unknown format, or has bad items or rules."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")

@@ -79,6 +79,10 @@ def files(folder: Path) -> None:
     items = table["item_id"].unique().sort().to_list()
     features = {"item_id": items, "genre": ["a", "b"] * 6, "price": [*map(float, range(12))]}
     pl.DataFrame(features).write_parquet(folder / "items.parquet")
+    described = [{"item_id": item, "tags": [f"category:{number % 3}"]} for number, item in enumerate(items)]
+    rules = [{"name": "mixed", "cap": {"prefix": "category:", "at_most": 3}}]
+    for name, documents in (("items", described), ("rules", rules)):
+        (folder / f"{name}.jsonl").write_bytes(b"\n".join(map(orjson.dumps, documents)))
     (folder / "nextclick.toml").write_text("[recommend]\ntop = 5\n")
 
 

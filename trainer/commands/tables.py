@@ -34,8 +34,11 @@ def show_result(found: EvaluationResult) -> None:
         _show(f"{title(metric)} by slice", ["", "n", *found.models], rows)
 
 
-def show_differences(found: Sequence[Difference]) -> None:
-    """Print a row per metric: A, B, the difference, its interval, and the probability that B is better."""
+def show_differences(found: Sequence[Difference], a: str = "A", b: str = "B") -> None:
+    """Print a row per metric: A, B, the difference, its interval, and the probability that B is better.
+
+    `a` and `b`: the names of A and B.
+    """
     rows = [
         [
             title(one.metric),
@@ -48,7 +51,7 @@ def show_differences(found: Sequence[Difference]) -> None:
         for one in found
     ]
     heading = f"{found[0].predictions:,} predictions in {found[0].sessions:,} sessions"
-    _show(heading, ["", "A", "B", "B - A", "95 % interval", "B is better"], rows)
+    _show(heading, ["", a, b, f"{b} - {a}", "95 % interval", f"{b} is better"], rows)
 
 
 def _rows(models: dict[str, Figures], metrics: Sequence[str]) -> Rows:

@@ -14,6 +14,7 @@ from worker.core.release import CANDIDATE_SHARE
 from worker.settings.common import Click, Registry, Topics
 from worker.settings.events import Events
 from worker.settings.fields import Duration, Section, duration_text, setting
+from worker.settings.items import Item
 from worker.settings.kafka import Kafka
 from worker.topics.releases import KEPT
 
@@ -198,6 +199,7 @@ class TrainerSettings(FitSettings):
     topics: Topics = Topics()
     registry: Registry = Registry()
     click: Click = Click()
+    item: Item = Item()
     events: Events = Events()
     files: Files = Files()
     baselines: Baselines = Baselines()

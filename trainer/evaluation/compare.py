@@ -134,13 +134,16 @@ def paired(
     }
 
 
-def to_json(found: Mapping[str, Difference], by: str) -> dict[str, Any]:
-    """Return the differences `found` and the verdict on the metric `by`, as JSON values."""
+def to_json(found: Mapping[str, Difference], by: str, *, a: str = "A", b: str = "B") -> dict[str, Any]:
+    """Return the differences `found` and the verdict on the metric `by`, as JSON values.
+
+    `a` and `b`: the names in the verdict.
+    """
     names = ("a", "b", "difference", "low", "high", "probability")
     decisive = found[by]
     return {
         "by": by,
-        "verdict": decisive.sentence(),
+        "verdict": decisive.sentence(a, b),
         "predictions": decisive.predictions,
         "sessions": decisive.sessions,
         "metrics": {metric: {name: getattr(one, name) for name in names} for metric, one in found.items()},

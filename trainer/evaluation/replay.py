@@ -11,9 +11,9 @@ once, and returns the same ranks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,7 @@ from trainer.dataset.sessions import Sessions, sampled
 from trainer.evaluation.metrics import Answers, answers_of, metrics
 from worker.core.batch import Clicks
 from worker.core.cells import Floats
+from worker.core.listing import Listing
 from worker.core.ranking import NO_ITEM, Indexes
 from worker.core.recent import RECENT_ITEMS
 from worker.core.recommender import Recommender
@@ -37,6 +38,9 @@ _SESSIONS_AT_ONCE: Final = 4096
 """Number of sessions that are stepped together; it limits the memory for their states."""
 
 _CLICKS_AT_ONCE: Final = 1024
+
+Prepare = Callable[[Listing], None]
+"""Changes what lists may have, as items and rules do in a worker."""
 
 EXACT_PREDICTIONS: Final = 20_000
 """Maximum number of predictions that are also ranked exactly if ranking is approximate, and of validation
@@ -119,18 +123,55 @@ def walk(
     these users that are not in the sessions of `held`.
     """
     sessions = held.sessions(release.catalogue)
+    lists = walked(release, held, top=top, exclude_recent=exclude_recent, progress=progress)
+    return answers_of(sessions.items[sessions.scored], lists, len(release.catalogue))
+
+
+def walked(
+    release: Release,
+    held: HeldOut,
+    *,
+    top: int,
+    exclude_recent: int,
+    prepare: Prepare = lambda _: None,
+    progress: Progress = Progress(),  # noqa: B008  # silent, without state
+) -> Indexes:
+    """Return the list before each prediction, `[P, top]`, padded with `NO_ITEM`; see `walk`."""
+    sessions = held.sessions(release.catalogue)
     assert sessions.history is not None  # noqa: S101  # a hold-out has one
-    shown = np.zeros(len(release.catalogue), np.int64)
-    ranks = np.zeros(sessions.predictions, np.int64)
-    scored = sessions.history.places[sessions.scored]
-    item_ids = held.history["item_id"].to_list()
-    found = published(release, held.history, top, exclude_recent)
-    lists = list(progress.through(found, len(item_ids), "replaying"))
-    for number, click in enumerate(scored.tolist()):
-        before = lists[click - 1]
-        shown[release.catalogue.indexes(before)] += 1
-        ranks[number] = before.index(item_ids[click]) + 1 if item_ids[click] in before else 0
-    return Answers(ranks, shown)
+    before = set((sessions.history.places[sessions.scored] - 1).tolist())
+    lists = np.full((sessions.predictions, top), NO_ITEM, np.int32)
+    found = published(release, held.history, top, exclude_recent, prepare)
+    wanted = (
+        items
+        for click, items in enumerate(progress.through(found, len(held.history), "replaying"))
+        if click in before
+    )
+    for row, items in zip(lists, wanted, strict=True):
+        row[: len(items)] = release.catalogue.indexes(items)
+    return lists
+
+
+def listed(
+    listing: Listing,
+    tables: ServingTables,
+    sessions: Sessions,
+    *,
+    exclude_recent: int,
+    placement: str = "",
+    at_once: int = _SESSIONS_AT_ONCE,
+) -> Indexes:
+    """Return the list of `listing` before each prediction, `[P, K]`, padded with `NO_ITEM`.
+
+    These are the lists from which `answers` has its ranks, but for the items and rules that `listing` knows.
+    `tables`: those of the listing's release.
+    """
+    return np.concatenate(
+        [
+            listing.lists(_asked(tables, part, exclude_recent), placement=placement).indexes
+            for part in _parts(sessions, at_once)
+        ]
+    )
 
 
 def recent_items(sessions: Sessions, count: int) -> Indexes:
@@ -195,17 +236,41 @@ def _waves(clicks: NDArray[np.int64], steps: NDArray[np.int64]) -> list[NDArray[
     return np.split(ordered, np.flatnonzero(np.diff(steps[ordered])) + 1)
 
 
+class _Asked(NamedTuple):
+    """The input for lists, for P predictions; see `worker.core.listing.Asking`."""
+
+    hidden: NDArray[np.float16]
+    warm: NDArray[np.bool_]
+    excluded: Indexes
+    recent: Indexes
+    own: Indexes
+    last: Indexes
+
+
+def _asked(tables: ServingTables, sessions: Sessions, exclude_recent: int) -> _Asked:
+    hidden, warm = hidden_before(tables, sessions)
+    return _Asked(
+        hidden.astype(np.float16),
+        warm,
+        excluded_items(sessions, exclude_recent),
+        recent_items(sessions, tables.recent_needed),
+        last_items(sessions, tables.own_needed),
+        last_items(sessions, 1)[:, 0],
+    )
+
+
 def _lists(
     tables: ServingTables, sessions: Sessions, top: int, exclude_recent: int, ranking: Ranking
 ) -> Indexes:
-    excluded = excluded_items(sessions, exclude_recent)
+    hidden, warm, excluded, recent, own, _ = _asked(tables, sessions, exclude_recent)
     lists = popular_lists(tables.popular, excluded, top)
-    hidden, warm = hidden_before(tables, sessions)
-    recent = recent_items(sessions, tables.recent_needed)
-    own = last_items(sessions, tables.own_needed)
-    approximate = tables.approximates(ranking)
     found = tables.rank(
-        hidden[warm], top, excluded[warm], recent[warm], own=own[warm], approximate=approximate
+        hidden[warm].astype(np.float32),
+        top,
+        excluded[warm],
+        recent[warm],
+        own=own[warm],
+        approximate=tables.approximates(ranking),
     )
     lists[warm] = found.indexes
     return lists
@@ -231,7 +296,13 @@ def some_of(sessions: Sessions, first: int, size: int) -> Sessions:
     )
 
 
-def published(release: Release, clicks: pl.DataFrame, top: int, exclude_recent: int) -> Iterator[list[str]]:
+def published(
+    release: Release,
+    clicks: pl.DataFrame,
+    top: int,
+    exclude_recent: int,
+    prepare: Prepare = lambda _: None,
+) -> Iterator[list[str]]:
     """Yield the list that a worker would publish after each of `clicks`."""
     states = States(state_size=release.state_size, recent_items=max(RECENT_ITEMS, release.own_needed))
     recommender = Recommender(
@@ -242,6 +313,7 @@ def published(release: Release, clicks: pl.DataFrame, top: int, exclude_recent: 
         exclude_recent=min(exclude_recent, RECENT_ITEMS),
         top=top,
     )
+    prepare(recommender.listing)
     for first in range(0, len(clicks), _CLICKS_AT_ONCE):
         some = clicks[first : first + _CLICKS_AT_ONCE]
         times = some["timestamp_ms"].to_numpy()
