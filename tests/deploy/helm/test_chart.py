@@ -332,15 +332,35 @@ def test_everything_can_be_selected_and_nothing_else_is() -> None:
     assert selected(monitor["selector"]["matchLabels"]) == set(labels)
 
 
-def test_only_scrapers_may_connect() -> None:
+def test_only_scrapers_clients_and_workers_may_connect() -> None:
     """Metrics tell how a shop does, and any connection costs the worker something."""
+    values = {
+        "networkPolicy": {"scrapers": [], "clients": [{"podSelector": {"matchLabels": {"app": "page"}}}]}
+    }
     policy = the("NetworkPolicy", "shop-nextclick", rendered("default"))["spec"]
     closed = the("NetworkPolicy", "shop-nextclick", template({"networkPolicy": {"scrapers": []}}))["spec"]
+    asked = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]
 
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http", "protocol": "TCP"}]]
-    assert all(rule["from"] for rule in policy["ingress"])
-    assert not closed["ingress"]  # an empty `from` would let everybody in
+    for rule in (*policy["ingress"], *asked["ingress"]):
+        assert rule["ports"] == [{"port": "http", "protocol": "TCP"}]
+        assert rule["from"]  # an empty `from` would let everybody in
+    (workers,) = closed["ingress"]
+    (selector,) = workers["from"]
+    assert selector["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "worker"
+    assert policy["ingress"][1:] == closed["ingress"]
+    assert asked["ingress"] == [{**workers, "from": values["networkPolicy"]["clients"]}, workers]
+
+
+def test_workers_pass_requests_on() -> None:
+    """They find each other by the names that the Service gives them, unless the settings say where."""
+    address = environment(worker(rendered("default")))["NEXTCLICK_HTTP_ADVERTISED"]
+    own = config('http = {advertised = "http://a:1"}')
+    policy = the("NetworkPolicy", "shop-nextclick", rendered("default"))["spec"]
+
+    assert address == "http://$(NEXTCLICK_WORKER_ID).shop-nextclick-worker:9464"
+    assert "NEXTCLICK_HTTP_ADVERTISED" not in environment(worker(tuple(template({"config": own}))))
+    assert policy["egress"][0]["to"] == policy["ingress"][-1]["from"]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +378,7 @@ def test_only_scrapers_may_connect() -> None:
 def test_pods_may_connect_to_what_the_settings_name(servers: str, more: str, ports: list[int]) -> None:
     """To DNS, to the ports of Kafka, the registry and the token endpoint, and to those of the values."""
     values = {"config": f'[kafka]\nbootstrap_servers = "{servers}"\n{more}', "networkPolicy": {"ports": [7]}}
-    (egress,) = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
+    _, egress = the("NetworkPolicy", "shop-nextclick", template(values))["spec"]["egress"]
 
     assert [one["port"] for one in egress["ports"][:2]] == [53, 53]
     assert sorted(one["port"] for one in egress["ports"][2:]) == sorted([7, *ports])
