@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from tornado.web import HTTPError, RequestHandler
 
 from worker.errors import SettingError
+from worker.http.passing import PASSED
 from worker.http.questions import AboutUser, Answer, Question, Questions
 from worker.http.readiness import LIVE_WITHIN_SECONDS, Readiness
 from worker.http.requests import LIVE, METRICS, OTHER, READY, USERS
@@ -206,7 +207,7 @@ class GuardedHandler(Handler):
     async def ask(self, question: Question) -> Answer:
         """Return the loop's answer, or the reason why there is none in time."""
         try:
-            return await self.questions.ask(question)
+            return await self.questions.ask(question, passed=PASSED in self.request.headers)
         except TimeoutError:
             return 503, {"error": f"no answer in time: {self.readiness.reason or 'the loop is busy'}"}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 PASSED: Final = "Nextclick-Passed"
@@ -25,6 +25,9 @@ OWNERS_SECONDS: Final = 5.0
 
 CONNECT_SECONDS: Final = 0.5
 """Time limit for a connection to another worker."""
+
+_REPLY_PART: Final = 0.9
+"""The part of the time limit after which another worker's reply is not waited for."""
 
 _AGAIN_SECONDS: Final = 0.5
 """The minimum time between two questions about owners."""
@@ -126,12 +129,12 @@ class Passing:
             url,
             headers={**headers, PASSED: "1"},
             connect_timeout=CONNECT_SECONDS,
-            request_timeout=self._seconds,
+            request_timeout=self._seconds * _REPLY_PART,
             follow_redirects=False,
         )
         try:
             response = await self._client.fetch(request, raise_error=False)
-        except (OSError, ValueError, TimeoutError):
+        except (HTTPError, OSError, ValueError):
+            # Even without `raise_error`, the client raises its own errors, such as a time-out.
             return Reply(0, b"")
-        # The client's own errors, such as a time-out, have the status 599.
-        return Reply(0 if response.code == 599 else response.code, response.body or b"")
+        return Reply(response.code, response.body or b"")

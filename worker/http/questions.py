@@ -16,6 +16,9 @@ from worker.core.asking import Query
 ANSWER_SECONDS: Final = 2.0
 """Maximum time that a question waits for the loop, which completes at least four rounds per second."""
 
+PASSED_PART: Final = 0.75
+"""The part of that time which a question waits that another worker passes on: that one waits as well."""
+
 _WAITING: Final = 256
 """Maximum number of waiting questions. The loop answers all of them in one round."""
 
@@ -78,8 +81,11 @@ class Questions:
         self._asked: queue.Queue[Asked] = queue.Queue(_WAITING)
         self._kept: list[Asked] = []
 
-    async def ask(self, question: Question) -> Answer:
-        """Return the loop's answer. Raises TimeoutError if the loop does not answer in time."""
+    async def ask(self, question: Question, *, passed: bool = False) -> Answer:
+        """Return the loop's answer. Raises TimeoutError if the loop does not answer in time.
+
+        `passed`: another worker waits for the answer.
+        """
         asked = Asked(question, self.clock() + self.seconds / 2, Future())
         try:
             self._asked.put_nowait(asked)
@@ -88,7 +94,8 @@ class Questions:
         self.ring()
         self.wake()
         # A timeout also cancels the question.
-        return await asyncio.wait_for(asyncio.wrap_future(asked.answer), self.seconds)
+        seconds = self.seconds * (PASSED_PART if passed else 1)
+        return await asyncio.wait_for(asyncio.wrap_future(asked.answer), seconds)
 
     def ring(self) -> None:
         """End `wait`, or the next one."""

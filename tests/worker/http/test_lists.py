@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -233,11 +234,14 @@ def test_without_addresses_nobody_is_asked() -> None:
     assert (status, "http.advertised" in body) == (503, True)
 
 
-def test_a_worker_that_is_gone_is_not_waited_for() -> None:
-    """Its address leads nowhere: 503, at once."""
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_worker_that_is_gone_or_frozen_is_not_waited_for(gone: bool) -> None:
+    """503: at once if its address leads nowhere, in time if nobody answers there."""
     server = Server()
-    server.passing = Passing(lambda: {1: "http://127.0.0.1:1"}, own="", seconds=5)
-    with server.listening(), server.answering((404, {"serves": [0], "partitions": 2, "not_ready": ""})):
-        status, _, body = server.get("/v1/recommendations/eve")
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        address = f"http://127.0.0.1:{1 if gone else frozen.getsockname()[1]}"
+        server.passing = Passing(lambda: {1: address}, own="", seconds=5 if gone else 0.2)
+        with server.listening(), server.answering((404, {"serves": [0], "partitions": 2, "not_ready": ""})):
+            status, _, body = server.get("/v1/recommendations/eve")
 
     assert (status, "serves partitions 1 now" in body) == (503, True)

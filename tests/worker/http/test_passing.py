@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 from worker.http import passing
 from worker.http.passing import OWNERS_SECONDS, Owners, Passing, Reply
@@ -64,3 +65,22 @@ def test_a_reply_that_is_no_object_has_an_empty_one() -> None:
     """Something else may listen at an address."""
     assert Reply(200, b"<html>").document == Reply(200, b"[1]").document == Reply(0, b"").document == {}
     assert Reply(200, b'{"a": 1}').document == {"a": 1}
+
+
+def test_a_worker_that_does_not_answer_in_time_has_no_reply() -> None:
+    """Nor does one that ends the connection in the middle of its answer."""
+
+    async def break_off(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+        writer.close()
+        await writer.wait_closed()
+
+    async def ask() -> list[Reply]:
+        server = await asyncio.start_server(break_off, "127.0.0.1", 0)
+        async with server:
+            with socket.create_server(("127.0.0.1", 0)) as silent:
+                ports = [one.getsockname()[1] for one in (server.sockets[0], silent)]
+                owners = {number: f"http://127.0.0.1:{port}" for number, port in enumerate(ports)}
+                return await Passing(lambda: owners, own="", seconds=0.2).ask("ada", "/", {})
+
+    assert asyncio.run(ask()) == [Reply(0, b""), Reply(0, b"")]

@@ -66,3 +66,21 @@ def test_a_question_that_is_kept_is_taken_again() -> None:
         asyncio.run(questions.ask(AboutUser("ada")))
 
     assert woken == [1]
+
+
+def test_the_answer_to_another_worker_comes_while_that_one_waits() -> None:
+    """A question that was passed on has less time."""
+    questions, waited = Questions(seconds=0.4), dict[bool, float]()
+
+    async def ask(passed: bool) -> None:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            await questions.ask(AboutUser("ada"), passed=passed)
+        waited[passed] = asyncio.get_running_loop().time() - began
+
+    async def both() -> None:
+        await asyncio.gather(ask(passed=False), ask(passed=True))
+
+    asyncio.run(both())
+
+    assert waited[True] < waited[False]
