@@ -1,4 +1,4 @@
-"""The answers to questions over HTTP, given between two batches from the states of this worker.
+"""The answers to questions over HTTP, from the states of this worker.
 
 A question about a user is answered by the worker that serves the user's partition. The partition of a user
 cannot be computed in general. So a worker without a state of the user says which partitions it serves; the
@@ -8,46 +8,38 @@ HTTP server then asks the other workers (`worker.http.passing`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import structlog
 
 from worker.core import asking, explaining
 from worker.core.asking import NO_ROW, Listed, Query
 from worker.core.description import described
 from worker.core.ids import canonical
 from worker.core.recommender import Recommender
-from worker.http.questions import AboutUser, Answer, Asked, ForUser, Questions, Similar
+from worker.http.questions import AboutUser, Answer, ForUser, Question, Similar
 from worker.partitions.table import PartitionTable
 from worker.requests import Requests
-
-log = structlog.get_logger("worker")
 
 
 class _Found(NamedTuple):
     """A question for a list that can be answered now."""
 
-    asked: Asked
     question: ForUser
     row: int
 
 
 class Answers:
-    """Answers the waiting questions; call `answer` between batches, on the loop's thread."""
+    """Answers questions; call it between batches, on the loop's thread."""
 
     def __init__(
         self,
-        questions: Questions,
         table: PartitionTable,
         requests: Requests,
         *,
         partitions: Callable[[], int],
     ) -> None:
-        self._questions = questions
         self._table = table
         self._requests = requests
         self._states = requests.states
@@ -55,65 +47,36 @@ class Answers:
         self._partitions = partitions
         """Returns the number of partitions of the clicks topic."""
 
-    def answer(self) -> None:
-        """Answer all waiting questions, except those that wait for a click."""
-        waiting = self._questions.take()
-        if not waiting:
-            return
-        found = defaultdict[Recommender, list[_Found]](list)
-        for asked in waiting:
-            if isinstance(asked.question, ForUser):
-                self._receive(asked, asked.question, found)
+    def answers(self, questions: Sequence[Question]) -> list[Answer]:
+        """Return the answers to some questions; a list that must wait for a click has the status 409."""
+        answers, found = dict[int, Answer](), defaultdict[Recommender, dict[int, _Found]](dict)
+        for number, question in enumerate(questions):
+            if isinstance(question, AboutUser):
+                answers[number] = self._known_of(canonical(question.user_id))
+            elif isinstance(question, Similar):
+                answers[number] = self._similar(question)
+            elif isinstance(one := self._found(question), _Found):
+                found[self._adoption.serving.recommender(one.question.user_id)][number] = one
             else:
-                self._reply([asked], partial(self._single, asked.question))
+                answers[number] = one
         for recommender, those in found.items():
-            self._reply([one.asked for one in those], partial(self._lists, recommender, those))
+            answers |= zip(those, self._lists(recommender, [*those.values()]), strict=True)
+        return [answers[number] for number in range(len(questions))]
 
-    def answer_until(self, done: Future[Any], seconds: float) -> None:
-        """Answer questions until something is done, or for some seconds."""
-        done.add_done_callback(lambda _: self._questions.ring())
-        deadline = self._questions.clock() + seconds
-        while not done.done() and (left := deadline - self._questions.clock()) > 0:
-            self._questions.wait(left)
-            self.answer()
-
-    def _receive(self, asked: Asked, question: ForUser, found: Mapping[Recommender, list[_Found]]) -> None:
-        """Add a question to those that get a list, let it wait for its click, or answer why neither."""
+    def _found(self, question: ForUser) -> _Found | Answer:
+        """Return a question that gets a list, or the answer that says why it gets none."""
         user_id, served = canonical(question.user_id), self._table.served()
         row, after = self._row(user_id), question.after
         at = served.get(after[0]) if after else None
         everywhere = question.unknown or len(served) == self._partitions()
         if refusal := self._refusal(question.query):
-            asked.answer.set_result(refusal)
-        elif at and after and at.position <= after[1]:
-            self._wait(asked, at.position)
-        elif at or (after is None and (row != NO_ROW or everywhere)):
-            recommender = self._adoption.serving.recommender(user_id)
-            found[recommender].append(_Found(asked, question._replace(user_id=user_id), row))
-        else:
-            asked.answer.set_result((404, self._no_state() | {"partitions": self._partitions()}))
-
-    def _wait(self, asked: Asked, position: int) -> None:
-        if self._questions.clock() < asked.until:
-            self._questions.keep(asked)
-        else:
+            return refusal
+        if at and after and at.position <= after[1]:
             error = "the state does not include the click yet; ask again"
-            asked.answer.set_result((409, {"error": error, "position": position}))
-
-    def _reply(self, asked: list[Asked], answers: Callable[[], list[Answer]]) -> None:
-        try:
-            replies = answers()
-        except Exception as error:
-            # A question must not stop the clicks.
-            log.exception("a question failed", error=repr(error))
-            replies = [(500, {"error": "the worker failed to answer; its log has the reason"})] * len(asked)
-        for one, reply in zip(asked, replies, strict=True):
-            one.answer.set_result(reply)
-
-    def _single(self, question: AboutUser | Similar) -> list[Answer]:
-        if isinstance(question, AboutUser):
-            return [self._known_of(canonical(question.user_id))]
-        return [self._similar(question)]
+            return 409, {"error": error, "position": at.position}
+        if at or (after is None and (row != NO_ROW or everywhere)):
+            return _Found(question._replace(user_id=user_id), row)
+        return 404, self._no_state() | {"partitions": self._partitions()}
 
     def _similar(self, question: Similar) -> Answer:
         if refusal := self._refusal(question.query):
@@ -158,7 +121,7 @@ class Answers:
         allowed, queries = self._requests.allowed(recommender), [one.question.query for one in found]
         lists = asking.answer(recommender, rows, queries, allowed, now_ms=now_ms)
         replies = list[Answer]()
-        for (_, question, row), query, listed in zip(found, queries, lists, strict=True):
+        for (question, row), query, listed in zip(found, queries, lists, strict=True):
             document = {"user_id": question.user_id, **self._document(recommender, listed, query)}
             document["seen"] = None if row == NO_ROW else self._seen(row)
             if question.explain:

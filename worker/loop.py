@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from worker.answers import Answers
+from worker.answering import Answering
 from worker.checkpoint import Checkpoint
 from worker.errors import (
     CheckpointFailed,
@@ -66,7 +66,7 @@ class Loop:
         table: PartitionTable,
         recovery: Recovery,
         walk: Walk,
-        answers: Answers,
+        answering: Answering,
         checkpoint: Checkpoint,
         observer: Observer,
         pace: Pace,
@@ -87,7 +87,7 @@ class Loop:
         self._table = table
         self._recovery = recovery
         self._walk = walk
-        self._answers = answers
+        self._answering = answering
         self._checkpoint = checkpoint
         self._observer = observer
         self._pace = pace
@@ -127,7 +127,7 @@ class Loop:
             for one in self._followed:
                 one.apply()
             self._serve(records)
-            self._answers.answer()
+            self._answering.answer()
             self._rebuild(len(records))
             self._recover()
             self._checkpoint.flush_due()
@@ -284,12 +284,15 @@ class Loop:
         """Commit before partitions are revoked (rule b). Runs on the client's thread while `poll` waits."""
         if self._ending:
             return
+        # The group waits for this commit, so nothing else is done here, such as answering questions.
+        meanwhile, self._transactions.meanwhile = self._transactions.meanwhile, None
         try:
             served = self._table.served()
             going = [served[number] for number in partitions if number in served]
             self._checkpoint.commit_all(going, COMMIT_SECONDS, flush_seconds=FLUSH_SECONDS)
         except BaseException as error:  # noqa: BLE001  # raised again on the loop's thread
             self._revoke_error = error
+        self._transactions.meanwhile = meanwhile
         for number in partitions:
             log.info("partition revoked", partition=number, users=self._table.drop(number))
 

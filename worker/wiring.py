@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.answering import Answering
 from worker.answers import Answers
 from worker.checkpoint import Checkpoint
 from worker.clock import Clock
@@ -232,9 +233,10 @@ class _Wiring:
             readiness=self._process.readiness,
             clock=self._clock,
         )
-        answers = Answers(self._process.questions, table, self._requests, partitions=partitions)
+        answers = Answers(table, self._requests, partitions=partitions)
+        answering = Answering(self._process.questions, answers.answers)
         self._process.questions.wake = self._member.wake
-        self._transactions.meanwhile = answers.answer_until
+        self._transactions.meanwhile = answering.answer_until
         return Loop(
             member=self._member,
             transactions=self._transactions,
@@ -243,7 +245,7 @@ class _Wiring:
             table=table,
             recovery=recovery,
             walk=self._new_walk(table, checkpoint, flushing),
-            answers=answers,
+            answering=answering,
             checkpoint=checkpoint,
             observer=observer,
             pace=Pace(table, recovery, self._adoption, checkpoint, steady=self._clock.steady),

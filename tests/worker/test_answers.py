@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from structlog.testing import capture_logs
 
 from tests.builders import ITEMS, tiny_release_parts
 from tests.worker.desk import Desk, DeskWorker, records, successor_desk
-from worker.core import asking
 from worker.core.asking import Query
-from worker.http.questions import Answer, Asked, ForUser, Similar
+from worker.http.questions import AboutUser, Answer, Asked, ForUser, Question, Similar
 from worker.topics.releases import CANDIDATE
 
 
@@ -70,7 +68,7 @@ def test_of_a_user_who_is_not_here_it_says_who_is() -> None:
     worker = desk.serving()
     worker.worker.table.drop(1)
     worker.worker.table.assign(1)
-    found, known = worker.worker.loop._answers._known_of("nobody")
+    found, known = _at_once(worker, AboutUser("nobody"))
 
     assert found == 404
     assert known["serves"] == [0]
@@ -167,11 +165,11 @@ def test_a_user_whom_nobody_knows_gets_popular_items() -> None:
     assert (status, answer["reason"]) == (200, "cold")
 
 
-def _at_once(worker: DeskWorker, question: ForUser) -> Answer:
+def _at_once(worker: DeskWorker, question: Question) -> Answer:
     """Return the answer without a round, which might change something."""
     asked = Asked(question, 0.0, Future())
     worker.process.questions.keep(asked)
-    worker.worker.loop._answers.answer()
+    worker.worker.loop._answering.answer()
     return asked.answer.result(timeout=0)
 
 
@@ -308,27 +306,6 @@ def test_a_list_after_a_click_that_does_not_come_is_refused() -> None:
     assert _ask(worker, "ada", after=(7, 0))[0] == 404
 
 
-def test_a_question_that_fails_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log has the reason, the client 500; the next question is answered."""
-    desk = successor_desk()
-    worker = desk.serving()
-    answer = asking.answer
-
-    def fail(*_: object, **__: object) -> None:
-        raise ValueError("broken")
-
-    monkeypatch.setattr(asking, "answer", fail)
-    with capture_logs() as logged:
-        status, _ = _ask(worker, "ada")
-
-    assert status == 500
-    assert [one["error"] for one in logged if one["event"] == "a question failed"] == ["ValueError('broken')"]
-
-    monkeypatch.setattr(asking, "answer", answer)
-
-    assert _ask(worker, "ada")[0] == 200
-
-
 def test_a_recovered_state_answers_as_before() -> None:
     """What a crash must not change."""
     desk = successor_desk()
@@ -361,20 +338,3 @@ def test_a_bought_item_is_in_no_list() -> None:
         assert (status, answer["reason"], item_id in answer["items"]) == (200, reason, False)
         why = {one["item_id"]: one["because"] for one in answer["explained"]["left_out"]}
         assert why[item_id] == ["bought"]
-
-
-def test_questions_are_answered_while_a_commit_waits() -> None:
-    """From the states as they are; it ends when the commit does, or when its time is over."""
-    desk = successor_desk()
-    worker = desk.serving()
-    answers, questions = worker.worker.loop._answers, worker.process.questions
-    asked, done = Asked(ForUser("ada", Query(3)), 0.0, Future[Answer]()), Future[None]()
-    questions.keep(asked)
-    questions.ring()
-    asked.answer.add_done_callback(lambda _: done.set_result(None))
-
-    answers.answer_until(done, 1e6)
-
-    assert asked.answer.result(timeout=0)[0] == 200
-
-    answers.answer_until(Future(), 0.0)

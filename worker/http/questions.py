@@ -20,7 +20,7 @@ PASSED_PART: Final = 0.75
 """The part of that time which a question waits that another worker passes on: that one waits as well."""
 
 _WAITING: Final = 256
-"""Maximum number of waiting questions. The loop answers all of them in one round."""
+"""Maximum number of questions that wait to be taken, and of those that the loop keeps."""
 
 Answer = tuple[int, dict[str, Any]]
 """The HTTP status, and the answer as a JSON object."""
@@ -58,11 +58,16 @@ Question = AboutUser | ForUser | Similar
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """A question that waits for its answer. After the time `until`, it must be answered, whatever it is."""
+    """A question that waits for its answer. It does not wait for a click after the time `until`."""
 
     question: Question
     until: float
     answer: Future[Answer]
+
+    def reply(self, answer: Answer) -> None:
+        """Answer the question, unless its time is over."""
+        if self.answer.set_running_or_notify_cancel():
+            self.answer.set_result(answer)
 
 
 class Questions:
@@ -88,6 +93,8 @@ class Questions:
         """
         asked = Asked(question, self.clock() + self.seconds / 2, Future())
         try:
+            if len(self._kept) >= _WAITING:
+                raise queue.Full
             self._asked.put_nowait(asked)
         except queue.Full:
             raise TimeoutError from None
@@ -107,14 +114,12 @@ class Questions:
         self._rung.clear()
 
     def take(self) -> list[Asked]:
-        """Return all waiting questions; each must be answered, or be kept."""
+        """Return all waiting questions whose time is not over; each must be answered, or be kept."""
         found, self._kept = self._kept, []
         # Hot path: once or twice per round, nearly always in vain.
         while not self._asked.empty():
-            asked = self._asked.get_nowait()
-            if asked.answer.set_running_or_notify_cancel():
-                found.append(asked)
-        return found
+            found.append(self._asked.get_nowait())
+        return [asked for asked in found if not asked.answer.cancelled()]
 
     def keep(self, asked: Asked) -> None:
         """Let a question wait for the next `take`."""

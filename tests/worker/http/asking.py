@@ -80,7 +80,7 @@ class Server:
                 woken.clear()
                 for one in self.questions.take():
                     asked.append(one.question)
-                    one.answer.set_result(answer(one.question) if callable(answer) else answer)
+                    one.reply(answer(one.question) if callable(answer) else answer)
 
         thread = threading.Thread(target=loop)
         thread.start()

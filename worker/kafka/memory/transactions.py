@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -90,6 +91,10 @@ class MemoryTransactions:
 
     def commit(self, topic: str, offsets: Mapping[int, int], group: Any, *, seconds: float) -> None:
         """Commit all sent records, and `offsets` (partition of `topic` -> next offset) for `group`."""
+        if self.meanwhile is not None:
+            done = Future[None]()
+            done.set_result(None)
+            self.meanwhile(done, seconds)
         try:
             with self._process.broker.lock:
                 self._started()
