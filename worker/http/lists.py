@@ -11,7 +11,7 @@ from worker.http import parameters
 from worker.http.handlers import Access, GuardedHandler, Handler
 from worker.http.openapi import document
 from worker.http.parameters import Parameters
-from worker.http.passing import PASSED, Passing
+from worker.http.passing import PASSED, Passing, Reply
 from worker.http.questions import Answer, ForUser, Questions
 from worker.http.questions import Similar as SimilarTo
 from worker.http.readiness import Readiness
@@ -75,8 +75,10 @@ class RecommendationsHandler(ListHandler):
 
     async def _elsewhere(self, question: ForUser, here: dict[str, Any]) -> Answer:
         """Return the answer of another worker; if none has a state of the user, a list of popular items."""
-        after, serves, replies = question.after, {*here["serves"]}, []
+        after, serves, replies = question.after, {*here["serves"]}, list[Reply]()
         if self.passing is not None:
+            if after is None and self.passing.nobody(question.user_id):
+                return await self.ask(question._replace(unknown=True))
             token = self.request.headers.get("Authorization")
             replies = await self.passing.ask(
                 question.user_id,
@@ -90,6 +92,8 @@ class RecommendationsHandler(ListHandler):
             serves.update(reply.document.get("serves", ()))
         missing = sorted({*range(here["partitions"])} - serves)
         if not missing and after is None:
+            if self.passing is not None:
+                self.passing.remember_nobody(question.user_id)
             return await self.ask(question._replace(unknown=True))
         where = f"partition {after[0]}" if after else f"partitions {', '.join(map(str, missing))}"
         why = here["not_ready"] or "it moves or recovers, or the workers do not set http.advertised"

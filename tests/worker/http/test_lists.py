@@ -190,12 +190,15 @@ def test_the_owner_of_a_user_is_remembered() -> None:
 
 
 def test_a_user_whom_no_worker_knows_gets_popular_items() -> None:
-    """Only if all partitions were asked about."""
+    """Only if all partitions were asked about, which is remembered for a moment."""
     with _group(2) as workers:
-        assert workers[0].get("/v1/recommendations/user-7") == (200, {"items": ["popular"], "seen": None})
+        for _ in range(3):
+            assert workers[0].get("/v1/recommendations/user-7") == (200, {"items": ["popular"], "seen": None})
+
+        assert len(workers[1].asked) == 1
 
         workers[1].serves = []
-        status, document = workers[0].get("/v1/recommendations/user-7")
+        status, document = workers[0].get("/v1/recommendations/user-8")
 
     assert status == 503
     assert "serves partitions 1 now" in document["error"]
