@@ -68,15 +68,19 @@ class Answers:
         user_id, served = canonical(question.user_id), self._table.served()
         row, after = self._row(user_id), question.after
         at = served.get(after[0]) if after else None
-        everywhere = question.unknown or len(served) == self._partitions()
+        partitions = self._partitions()
+        everywhere = question.unknown or len(served) == partitions
         if refusal := self._refusal(question.query):
             return refusal
+        if after and after[0] >= partitions and not at:
+            what = f"after names partition {after[0]}; the clicks have {partitions} partitions, from 0 on"
+            return 400, {"error": what}
         if at and after and at.position <= after[1]:
             error = "the state does not include the click yet; ask again"
             return 409, {"error": error, "position": at.position}
         if at or (after is None and (row != NO_ROW or everywhere)):
             return _Found(question._replace(user_id=user_id), row)
-        return 404, self._no_state() | {"partitions": self._partitions()}
+        return 404, self._no_state() | {"partitions": partitions}
 
     def _similar(self, question: Similar) -> Answer:
         if refusal := self._refusal(question.query):

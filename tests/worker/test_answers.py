@@ -303,7 +303,19 @@ def test_a_list_after_a_click_that_does_not_come_is_refused() -> None:
 
     assert (status, answer["position"]) == (409, 1)
     assert _ask(worker, "ada", after=(1, 0))[0] == 200
-    assert _ask(worker, "ada", after=(7, 0))[0] == 404
+    worker.worker.table.drop(0)
+
+    assert _at_once(worker, ForUser("ada", Query(3), after=(0, 0)))[0] == 404
+
+
+def test_a_click_of_a_partition_that_does_not_exist_is_a_bad_request() -> None:
+    """No other attempt would help."""
+    worker = successor_desk().serving()
+
+    assert _ask(worker, "ada", after=(2, 0)) == (
+        400,
+        {"error": "after names partition 2; the clicks have 2 partitions, from 0 on"},
+    )
 
 
 def test_a_recovered_state_answers_as_before() -> None:
