@@ -37,11 +37,12 @@ class Access:
 
     def __init__(self, token: Callable[[], str] | None, *, host: str) -> None:
         self._token = token
-        self._open = token is None and _is_loopback(host)
+        self.open = token is None and _is_loopback(host)
+        """Whether nobody needs a token."""
 
     def refusal(self, header: str) -> tuple[int, str] | None:
         """Return status and reason if a request with this Authorization header is refused, else None."""
-        if self._open:
+        if self.open:
             return None
         if self._token is None:
             return 403, "http.host is not a loopback address; set http.token, and send it as a bearer token"
@@ -190,11 +191,11 @@ class GuardedHandler(Handler):
         """Set the mailbox for questions, and the access control."""
         self.readiness = readiness
         self.questions = questions
-        self._access = access
+        self.access = access
 
     async def get(self, *arguments: str) -> None:
         """Answer a question, or refuse to."""
-        refusal = self._access.refusal(self.request.headers.get("Authorization", ""))
+        refusal = self.access.refusal(self.request.headers.get("Authorization", ""))
         status, document = (
             await self.answer(*arguments) if refusal is None else (refusal[0], {"error": refusal[1]})
         )

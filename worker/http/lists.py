@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -79,7 +80,8 @@ class RecommendationsHandler(ListHandler):
         if self.passing is not None:
             if after is None and self.passing.nobody(question.user_id):
                 return await self.ask(question._replace(unknown=True))
-            token = self.request.headers.get("Authorization")
+            # A header that was not checked may be meant for somebody else.
+            token = None if self.access.open else self.request.headers.get("Authorization")
             replies = await self.passing.ask(
                 question.user_id,
                 self.request.uri or "",
@@ -96,8 +98,15 @@ class RecommendationsHandler(ListHandler):
                 self.passing.remember_nobody(question.user_id)
             return await self.ask(question._replace(unknown=True))
         where = f"partition {after[0]}" if after else f"partitions {', '.join(map(str, missing))}"
-        why = here["not_ready"] or "it moves or recovers, or the workers do not set http.advertised"
+        why = here["not_ready"] or _why(replies)
         return 503, {"error": f"no worker that can be asked serves {where} now: {why}"}
+
+
+def _why(replies: Sequence[Reply]) -> str:
+    for reply in replies:
+        if reply.status in (401, 403):
+            return f"a worker refused the request with {reply.status}; set the same http.token in all workers"
+    return "it moves or recovers, or the workers do not set http.advertised"
 
 
 class SimilarHandler(ListHandler):

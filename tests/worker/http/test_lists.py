@@ -248,3 +248,17 @@ def test_a_worker_that_is_gone_or_frozen_is_not_waited_for(gone: bool) -> None:
             status, _, body = server.get("/v1/recommendations/eve")
 
     assert (status, "serves partitions 1 now" in body) == (503, True)
+
+
+@pytest.mark.parametrize("token", [None, "another-token-of-the-test"])
+def test_a_worker_with_another_token_is_named_as_the_reason(token: str | None) -> None:
+    """A worker that needs no token hands on none: that of a client may be for somebody else."""
+    server, other = Server(), Server()
+    elsewhere = 404, {"serves": [0], "partitions": 2, "not_ready": ""}
+    with other.listening(token=lambda: TOKEN), server.answering(elsewhere):
+        server.passing = Passing(lambda: {1: f"http://127.0.0.1:{other.port}"}, own="", seconds=5)
+        with server.listening(token=token):
+            found, _, body = server.get("/v1/recommendations/eve", Authorization=f"Bearer {token or TOKEN}")
+
+    assert found == 503
+    assert "a worker refused the request with 401; set the same http.token" in body
