@@ -23,7 +23,7 @@ SWITCH_SECONDS: Final = 0.001
 
 An answer passes through three threads: server, loop, server. Each of them may have to wait this long for the
 interpreter. With Python's default of 5 ms, 500 requests and 1,000 clicks a second had a median of 10 to 31 ms
-on two busy cores; with 1 ms, 5 to 9. A thread that computes beside two others took 0 to 2 % more CPU with it.
+on two busy cores; with 1 ms, 5 to 9. With two such threads, a third took 0 to 2 % more CPU.
 """
 
 
