@@ -92,7 +92,9 @@ class Reader:
         elif command.program in PROGRAMS:
             self._invoke(name, words)
         else:
-            process = self._process(["bash", "-euc", command.text], ROOT)
+            # The worker that a command before started does not listen on its usual port.
+            text = command.text.replace("9464", self._always[variable("http.port")])
+            process = self._process(["bash", "-euc", text], ROOT)
             assert process.wait(PATIENCE_SECONDS) == 0, process.log
 
     def stop(self) -> None:
