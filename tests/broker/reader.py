@@ -72,6 +72,7 @@ class Reader:
 
     def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
         self._always = variables({**QUICK, **settings}) | PIP | {"PIP_TARGET": str(folder / "installed")}
+        self._always["TOKEN"] = "the documents send one"
         self._environment, self._block, self._folder = dict(self._always), -1, folder
         self._exported = False
         self._started: list[WorkerProcess] = []
