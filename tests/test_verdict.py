@@ -157,9 +157,9 @@ class Keeper:
 def saved(given: Input, release: Release, change: Callable[[Keeper], None] = lambda _: None) -> list[Record]:
     """The state topic of one who saved seven times; `change` comes before the last."""
     keeper = Keeper(release)
-    for places in np.array_split(np.arange(len(given.clicks)), 7):
+    for places in np.array_split(np.arange(len(given.events)), 7):
         keeper.flush()
-        keeper.apply([given.clicks[place] for place in places.tolist()])
+        keeper.apply([given.events[place] for place in places.tolist()])
     change(keeper)
     keeper.flush()
     return keeper.topic

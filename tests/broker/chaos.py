@@ -1,7 +1,8 @@
 """Chaos: rounds of crashes, freezes and outages under load. `make chaos ROUNDS=100 SEED=n`.
 
-After each round a committed reader must find every click answered once and in order, and in the state
-topic the states of a process to which nothing happened. Ends with 1 when it is not so.
+After each round a committed reader must find every click answered once and in order, no list with an item
+that its user had bought, or that had been unavailable for over a second, and in the state topic the states of
+a process to which nothing happened. Ends with 1 when it is not so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Final
 
 import click
+import numpy as np
 
 from deploy.java import Unavailable
 from deploy.kafka.cluster import NODES, LocalCluster
@@ -85,8 +87,16 @@ def summary(found: Verdict) -> str:
     """The figures of a result, as the last line has them."""
     return (
         f"clicks={found.clicks} lost={found.lost} duplicates={found.duplicates} "
-        f"out_of_order={found.out_of_order} states={'equal' if found.states_equal else 'different'}"
+        f"out_of_order={found.out_of_order} states={'equal' if found.states_equal else 'different'} "
+        f"purchases={found.purchases} bought_shown={found.bought_shown} removals={found.removals} "
+        f"removed_shown={found.removed_shown} {_shown(found.seconds_shown)}"
     )
+
+
+def _shown(seconds: list[float]) -> str:
+    """For how long lists still had items that became unavailable."""
+    p50, p99, longest = np.percentile(seconds or [0.0], [50, 99, 100])
+    return f"item_to_list_seconds={p50:.3f}/{p99:.3f}/{longest:.3f}"
 
 
 @click.command()

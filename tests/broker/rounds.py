@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +18,16 @@ from deploy.kafka.local import LocalKafka
 from tests.broker.brokers import ClusterSwitch, schedule_of_brokers
 from tests.broker.deployment import Deployment
 from tests.broker.faults import BROKER, Act, Fleet, Switch, schedule
-from tests.broker.load import Load, records
+from tests.broker.load import EVENTS, Load, records
+from tests.broker.shop import Shop
 from tests.builders import item_names, tiny_release_parts
 from tests.conftest import create_topic
+from tests.shown import judge_bought, judge_removed
 from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from tests.waiting import eventually
 from worker.core.release import Release, verify
 from worker.kafka.connection import KafkaConnection
+from worker.settings.events import Events
 from worker.topics.needs import COMPACTED
 
 BROKER_PROPERTIES: Final = {
@@ -35,7 +38,7 @@ BROKER_PROPERTIES: Final = {
 }
 
 COMPACTED_AT_ONCE: Final = COMPACTED | {"segment.ms": "1000", "max.compaction.lag.ms": "1000"}
-"""Settings of a state topic under which what is superseded goes while a round lasts."""
+"""Settings of a compacted topic under which what is superseded goes while a round lasts."""
 
 SHORT_SESSIONS: Final = {"session_timeout_ms": 2_000, "heartbeat_interval_ms": 400}
 """Kafka settings under which a frozen worker loses its partitions before its transaction is given up."""
@@ -72,6 +75,8 @@ class Plan:
     static_membership: bool
     load_seconds: float
     acts: list[Act]
+    changes_per_second: float
+    """How often an item or a rule changes."""
 
     @classmethod
     def of(cls, seed: int, *, cluster: bool = False) -> Self:
@@ -91,6 +96,7 @@ class Plan:
             static_membership=source.random() < 0.25,
             load_seconds=load_seconds,
             acts=schedule(source, WORKERS, running=workers, seconds=load_seconds),
+            changes_per_second=source.choice([5, 20, 50]),
         )
         if not cluster:
             return plan
@@ -102,8 +108,8 @@ class Plan:
         return (
             f"{self.workers} workers{static}, {self.cell}, {self.users} users, {self.per_second}/s, "
             f"commit {self.commit_interval_seconds:g} s, flush {self.flush_interval_seconds:g} s, "
-            f"blocks of {self.block_rows or 'all'}, transactions of {self.transaction_timeout_ms} ms; "
-            + ", ".join(map(str, self.acts))
+            f"blocks of {self.block_rows or 'all'}, transactions of {self.transaction_timeout_ms} ms, "
+            f"{self.changes_per_second:g} changes/s; " + ", ".join(map(str, self.acts))
         )
 
 
@@ -124,15 +130,19 @@ def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int
         users=plan.users,
         items=len(ITEMS),
         partitions=PARTITIONS,
+        typed=True,
     )
-    with stage(node, f"chaos-{seed}") as deployment:
+    with stage(node, f"chaos-{seed}", optional=("items", "rules")) as deployment:
         release = verify(*parts, number=deployment.publish(*parts))
+        shop = Shop(deployment, ITEMS, seed=seed, per_second=plan.changes_per_second)
+        shop.describe()
 
         def settings(name: str) -> dict[str, Any]:
             return deployment.settings(
                 name,
                 kafka=SHORT_SESSIONS | {"transaction_timeout_ms": plan.transaction_timeout_ms},
                 recommend={"top": 5},
+                events=EVENTS,
                 commit_interval=plan.commit_interval_seconds,
                 static_membership=plan.static_membership,
                 state={"flush_interval": plan.flush_interval_seconds},
@@ -146,8 +156,9 @@ def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int
             for name in WORKERS[: plan.workers]:
                 fleet.do("start", name)
             eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")
-            _play(plan, fleet, switch, load)
-            return finish(deployment, fleet, release)
+            with shop:
+                _play(plan, fleet, switch, load)
+            return finish(deployment, fleet, release, shop)
 
 
 def switch_of(node: LocalKafka | LocalCluster, topic: str) -> Switch | ClusterSwitch:
@@ -176,8 +187,11 @@ def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) 
     fleet.settle()
 
 
-def finish(deployment: Deployment, fleet: Fleet, release: Release) -> Verdict:
-    """Let the workers catch up, stop them all, and judge what they left."""
+def finish(deployment: Deployment, fleet: Fleet, release: Release, shop: Shop | None = None) -> Verdict:
+    """Let the workers catch up, stop them all, and judge what they left.
+
+    With a `shop`, the events of the load have types.
+    """
     verdict = Verdict()
     _catch_up(verdict, deployment, fleet)
     # While others leave, who stops may be refused its last checkpoint, and leave some clicks to be replayed.
@@ -188,26 +202,35 @@ def finish(deployment: Deployment, fleet: Fleet, release: Release) -> Verdict:
     eventually(lambda: settled(deployment), CATCH_UP_SECONDS, "every transaction to end")
     verdict.problems += fleet.fallen
     client = deployment.client
-    given = Input.of(deployment.clicks, client.read(deployment.clicks))
-    judge_answers(verdict, given, client.read(deployment.recommendations))
+    events = Events(**EVENTS) if shop else Events()
+    exclude_days = events.exclude_days if shop else 0
+    given = Input.of(deployment.clicks, client.read(deployment.clicks), events.types())
+    answers = client.read(deployment.recommendations)
+    judge_answers(verdict, given, answers)
     judge_letters(verdict, given, client.read(deployment.dead_letters))
-    judge_states(verdict, given, release, client.read(deployment.state))
+    judge_states(verdict, given, release, client.read(deployment.state), exclude_days=exclude_days)
+    if shop:
+        judge_bought(verdict, given, answers, exclude_days=exclude_days)
+        judge_removed(verdict, shop.removals(), answers)
     return verdict
 
 
 @contextmanager
-def stage(node: LocalKafka | LocalCluster, name: str) -> Iterator[Deployment]:
+def stage(
+    node: LocalKafka | LocalCluster, name: str, *, optional: Iterable[str] = ()
+) -> Iterator[Deployment]:
     """A deployment of group `name` with topics of its own, which are gone afterwards."""
     admin = AdminClient({"bootstrap.servers": node.bootstrap, "log_level": 0})
     made: list[str] = []
 
     def create(topic: str, partitions: int) -> str:
         made.append(f"{name}.{topic}")
-        create_topic(admin, made[-1], partitions, COMPACTED_AT_ONCE if topic == "state" else {})
+        compacted = topic in {"state", *optional}
+        create_topic(admin, made[-1], partitions, COMPACTED_AT_ONCE if compacted else {})
         return made[-1]
 
     try:
-        deployment = Deployment(node.bootstrap, name, create, partitions=PARTITIONS)
+        deployment = Deployment(node.bootstrap, name, create, partitions=PARTITIONS, optional=optional)
         eventually(lambda: known_everywhere(node.bootstrap, made), what="all brokers to know the topics")
         yield deployment
     finally:
