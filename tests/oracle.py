@@ -20,7 +20,7 @@ from worker.core.ranking import NO_ITEM
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
-from worker.core.user_states import UserStates
+from worker.core.user_states import NO_RELEASE, UserStates
 
 HIDDEN_TOLERANCE: Final = 1e-3
 """Two steps of half precision near 1; of values beyond 1, this part of them.
@@ -165,7 +165,8 @@ def _state(rows: UserStates, place: int, recent: Iterable[str], bought: Iterable
         session=int(rows.session[place]),
         warm=bool(rows.warm[place]),
         timestamp_ms=int(rows.timestamp_ms[place]),
-        release=int(rows.release[place]),
+        # Without a click there is nothing to rebuild: it does not matter which release looked at the state.
+        release=int(rows.release[place]) if rows.clicks[place] else NO_RELEASE,
         bought=tuple(bought),
         hidden=rows.hidden[place].astype(np.float32),
     )

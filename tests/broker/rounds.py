@@ -96,7 +96,7 @@ class Plan:
             static_membership=source.random() < 0.25,
             load_seconds=load_seconds,
             acts=schedule(source, WORKERS, running=workers, seconds=load_seconds),
-            changes_per_second=source.choice([5, 20, 50]),
+            changes_per_second=source.choice([20, 100, 200]),
         )
         if not cluster:
             return plan
