@@ -231,7 +231,9 @@ def test_a_purchase_that_was_forgotten_is_found(release: Release) -> None:
     """Of one user, the last one alone; and that of somebody who bought and never clicked."""
     events = Events(**EVENTS)
     typed = sent(events)
-    last = [one for one in typed.events if one.click.kind == EXCLUDE][-1]
+    clicked = {one.click.user_id for one in typed.clicks if one.partition == 0}
+    bought = [one for one in typed.events if one.partition == 0 and one.click.kind == EXCLUDE]
+    last = [one for one in bought if one.click.user_id in clicked][-1]
     ghost = last._replace(click=last.click._replace(user_id="nobody"))
     whole = replace(typed, events=[*typed.events, ghost])
 
