@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.conftest import create_topic
 from tests.shown import judge_bought, judge_removed
 from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from tests.waiting import eventually
+from worker.core.manifest import Manifest
 from worker.core.release import Release, verify
 from worker.kafka.connection import KafkaConnection
 from worker.settings.events import Events
@@ -44,6 +45,8 @@ SHORT_SESSIONS: Final = {"session_timeout_ms": 2_000, "heartbeat_interval_ms": 4
 """Kafka settings under which a frozen worker loses its partitions before its transaction is given up."""
 
 WORKERS: Final = ("a", "b", "c", "d")
+RELEASE: Final = "release"
+"""Where an act's target is neither a worker nor the broker: another release is published."""
 PARTITIONS: Final = 4
 ITEMS: Final = item_names(200)
 HIDDEN_SIZE: Final = 32
@@ -56,6 +59,9 @@ CLUSTER_PLAY_SECONDS: Final = 240.0
 """How long after its time the load may still be under way: a broker that comes back needs seconds, and on a
 cluster, several come back."""
 CATCH_UP_SECONDS: Final = 60.0
+REFRESH_SECONDS: Final = 30.0
+FAULTS_SECONDS: Final = 20.0
+"""How long a large shop has one release, and how long until its workers have some more faults."""
 STOP_SECONDS: Final = 15.0
 _TURN_SECONDS: Final = 0.02
 
@@ -77,6 +83,12 @@ class Plan:
     acts: list[Act]
     changes_per_second: float
     """How often an item or a rule changes."""
+    items: int = len(ITEMS)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether another release comes into service."""
+        return any(act.target == RELEASE for act in self.acts)
 
     @classmethod
     def of(cls, seed: int, *, cluster: bool = False) -> Self:
@@ -96,7 +108,8 @@ class Plan:
             static_membership=source.random() < 0.25,
             load_seconds=load_seconds,
             acts=schedule(source, WORKERS, running=workers, seconds=load_seconds),
-            changes_per_second=source.choice([20, 100, 200]),
+            # Drawn apart: without it, a seed has the plan that it had before.
+            changes_per_second=random.Random(f"{seed}/changes").choice([20, 100, 200]),
         )
         if not cluster:
             return plan
@@ -113,6 +126,31 @@ class Plan:
         )
 
 
+def shop_plan(seed: int, seconds: float) -> Plan:
+    """The plan of a large shop: two workers, 2,000 clicks/s, a refresh every 30 s, faults of workers."""
+    source = random.Random(seed)
+    acts = [Act(at, RELEASE, "publish") for at in np.arange(REFRESH_SECONDS / 2, seconds, REFRESH_SECONDS)]
+    for begin in np.arange(0, seconds, FAULTS_SECONDS).tolist():
+        acts += [Act(begin, name, "start") for name in WORKERS[:2]]
+        faults = schedule(source, WORKERS[:2], running=2, seconds=FAULTS_SECONDS)
+        acts += [act._replace(at=begin + act.at) for act in faults if act.target != BROKER]
+    return Plan(
+        workers=2,
+        cell="gru",
+        users=20_000,
+        per_second=2_000,
+        commit_interval_seconds=0.2,
+        flush_interval_seconds=1.0,
+        block_rows=0,
+        transaction_timeout_ms=6_000,
+        static_membership=False,
+        load_seconds=seconds,
+        acts=sorted(acts),
+        changes_per_second=200,
+        items=100_000,
+    )
+
+
 def run_round(node: LocalKafka | LocalCluster, seed: int, folder: Path) -> Verdict:
     """Play the round with this seed on a running Kafka, in topics of its own; logs go to `folder`.
 
@@ -122,20 +160,24 @@ def run_round(node: LocalKafka | LocalCluster, seed: int, folder: Path) -> Verdi
 
 
 def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int) -> Verdict:
-    """Play a plan; `seed` decides clicks and weights."""
-    parts = tiny_release_parts(ITEMS, cell=plan.cell, hidden_size=HIDDEN_SIZE, seed=seed)
+    """Play a plan; `seed` decides clicks and weights. States are not judged if the plan has a refresh."""
+    item_ids = item_names(plan.items)
+    parts = _release(item_ids, plan, seed)
     given = records(
         np.random.default_rng(seed),
         round(plan.per_second * plan.load_seconds),
         users=plan.users,
-        items=len(ITEMS),
+        items=plan.items,
         partitions=PARTITIONS,
         typed=True,
     )
     with stage(node, f"chaos-{seed}", optional=("items", "rules")) as deployment:
         release = verify(*parts, number=deployment.publish(*parts))
-        shop = Shop(deployment, ITEMS, seed=seed, per_second=plan.changes_per_second)
+        shop = Shop(deployment, item_ids, seed=seed, per_second=plan.changes_per_second)
         shop.describe()
+
+        def refresh() -> None:
+            deployment.publish(*_release(item_ids, plan, seed + 1))
 
         def settings(name: str) -> dict[str, Any]:
             return deployment.settings(
@@ -157,8 +199,12 @@ def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int
                 fleet.do("start", name)
             eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")
             with shop:
-                _play(plan, fleet, switch, load)
-            return finish(deployment, fleet, release, shop)
+                _play(plan, fleet, switch, load, refresh)
+            return finish(deployment, fleet, None if plan.refreshes else release, shop)
+
+
+def _release(item_ids: Sequence[str], plan: Plan, seed: int) -> tuple[Manifest, bytes]:
+    return tiny_release_parts(item_ids, cell=plan.cell, hidden_size=HIDDEN_SIZE, seed=seed)
 
 
 def switch_of(node: LocalKafka | LocalCluster, topic: str) -> Switch | ClusterSwitch:
@@ -166,7 +212,9 @@ def switch_of(node: LocalKafka | LocalCluster, topic: str) -> Switch | ClusterSw
     return ClusterSwitch(node, topic) if isinstance(node, LocalCluster) else Switch(node)
 
 
-def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) -> None:
+def _play(
+    plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load, refresh: Callable[[], None]
+) -> None:
     """Do what the plan says when it says so; ends when all is done and sent."""
     began, due = time.monotonic(), [*plan.acts]
     patience = CLUSTER_PLAY_SECONDS if isinstance(switch, ClusterSwitch) else PLAY_SECONDS
@@ -180,6 +228,8 @@ def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) 
             act = due.pop(0)
             if act.target in WORKERS:
                 fleet.do(act.what, act.target)
+            elif act.target == RELEASE:
+                refresh()
             else:
                 switch.do(act)
         fleet.tend()
@@ -187,10 +237,13 @@ def _play(plan: Plan, fleet: Fleet, switch: Switch | ClusterSwitch, load: Load) 
     fleet.settle()
 
 
-def finish(deployment: Deployment, fleet: Fleet, release: Release, shop: Shop | None = None) -> Verdict:
+def finish(
+    deployment: Deployment, fleet: Fleet, release: Release | None, shop: Shop | None = None
+) -> Verdict:
     """Let the workers catch up, stop them all, and judge what they left.
 
-    With a `shop`, the events of the load have types.
+    `release`: the one that served; None: there were several, and states are not judged. With a `shop`, the
+    events of the load have types.
     """
     verdict = Verdict()
     _catch_up(verdict, deployment, fleet)
@@ -208,7 +261,8 @@ def finish(deployment: Deployment, fleet: Fleet, release: Release, shop: Shop | 
     answers = client.read(deployment.recommendations)
     judge_answers(verdict, given, answers)
     judge_letters(verdict, given, client.read(deployment.dead_letters))
-    judge_states(verdict, given, release, client.read(deployment.state), exclude_days=exclude_days)
+    if release is not None:
+        judge_states(verdict, given, release, client.read(deployment.state), exclude_days=exclude_days)
     if shop:
         judge_bought(verdict, given, answers, exclude_days=exclude_days)
         judge_removed(verdict, shop.removals(), answers)

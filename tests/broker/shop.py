@@ -16,8 +16,11 @@ from tests.broker.deployment import Deployment
 from tests.broker.load import PATIENT
 from tests.shown import Removal
 
-SHELVES: Final = 20
-"""The number of tags; each item has one. A rule excludes the items of one."""
+RULES: Final = 20
+"""The number of different rules. Each excludes the items of one shelf."""
+
+_SHELF: Final = 10
+"""The number of items with the same tag; each item has one."""
 
 _ONE_RULE_IN: Final = 20
 """How many changes there are to one of a rule."""
@@ -53,6 +56,7 @@ class Shop:
     ) -> None:
         self._topics = deployment.optional
         self._item_ids = item_ids
+        self._shelves = {item_id: f"shelf:{number // _SHELF}" for number, item_id in enumerate(item_ids)}
         self._random = random.Random(seed)
         self._per_second = per_second
         self._changes: dict[str, list[_Change]] = {}
@@ -117,12 +121,13 @@ class Shop:
         self, item_id: str, document: dict[str, Any] | None, *, removes: bool = False, since_ms: float = 0.0
     ) -> None:
         if document is not None:
-            document["tags"] = [_shelf(self._item_ids.index(item_id))]
+            document["tags"] = [self._shelves[item_id]]
         self._send("items", item_id, document, [item_id], removes=removes, since_ms=since_ms)
 
     def _change_rule(self) -> None:
-        shelf = _shelf(self._random.randrange(SHELVES))
-        item_ids = [one for number, one in enumerate(self._item_ids) if _shelf(number) == shelf]
+        begin = self._random.randrange(RULES) * _SHELF
+        item_ids = self._item_ids[begin : begin + _SHELF]
+        shelf = self._shelves[item_ids[0]]
         changes = self._changes.get(shelf)
         removes = not (changes and changes[-1].removes)
         document = {"exclude": {"tags": [shelf]}} if removes else None
@@ -147,8 +152,3 @@ class Shop:
 def now_ms() -> float:
     """The time, by the clock of this machine, which the workers have, too."""
     return time.time() * 1000
-
-
-def _shelf(number: int) -> str:
-    """The tag of item `number`."""
-    return f"shelf:{number % SHELVES}"
