@@ -183,7 +183,7 @@ def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int
             return deployment.settings(
                 name,
                 kafka=SHORT_SESSIONS | {"transaction_timeout_ms": plan.transaction_timeout_ms},
-                recommend={"top": 5},
+                recommend={"top": 20},
                 events=EVENTS,
                 commit_interval=plan.commit_interval_seconds,
                 static_membership=plan.static_membership,
