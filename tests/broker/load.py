@@ -42,7 +42,8 @@ EVENTS: Final[dict[str, Any]] = {
 """The section `[events]` of the workers, if the events of a load have types."""
 
 TYPES: Final = {"view": 0.87, "purchase": 0.07, "order": 0.02, "search": 0.02, "": 0.02}
-"""The types of the events, and how often each comes. A new type also needs its judge (`tests.verdict`)."""
+"""The types of the events, and how often each comes. A new type, such as `request`, also needs a judge
+(`tests.verdict`) of what must follow from it."""
 
 PATIENT: Final = {
     "linger.ms": 5,

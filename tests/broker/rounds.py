@@ -200,7 +200,7 @@ def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int
             eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")
             with shop:
                 _play(plan, fleet, switch, load, refresh)
-            return finish(deployment, fleet, None if plan.refreshes else release, shop)
+                return finish(deployment, fleet, None if plan.refreshes else release, shop)
 
 
 def _release(item_ids: Sequence[str], plan: Plan, seed: int) -> tuple[Manifest, bytes]:
@@ -243,10 +243,12 @@ def finish(
     """Let the workers catch up, stop them all, and judge what they left.
 
     `release`: the one that served; None: there were several, and states are not judged. With a `shop`, the
-    events of the load have types.
+    events of the load have types; it closes when the workers have caught up.
     """
     verdict = Verdict()
     _catch_up(verdict, deployment, fleet)
+    if shop:
+        shop.close()
     # While others leave, who stops may be refused its last checkpoint, and leave some clicks to be replayed.
     # The last one has nobody beside it.
     fleet.stop(seconds=STOP_SECONDS, but=1)

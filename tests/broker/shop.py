@@ -47,8 +47,7 @@ class _Change:
 class Shop:
     """Changes items and rules in a thread of its own, so many in a second, whatever happens to the broker.
 
-    A context manager: leaving it ends the changes, and waits until Kafka has all of them. AssertionError if
-    it does not get them.
+    A context manager: leaving it closes the shop.
     """
 
     def __init__(
@@ -70,6 +69,10 @@ class Shop:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the changes, and wait until Kafka has all of them. AssertionError if it does not get them."""
         self._closed.set()
         self._thread.join()
         left = self._producer.flush(60)
