@@ -222,6 +222,8 @@ class Loop:
             # records of partitions that it has just revoked.
             served = self._table.served()
             live = [record for record in live if record.partition in served]
+            if silent:
+                self._apply_changes()
             at_once = self._pace.served if silent else len(live)
             for group, decoded in self._groups(live, polled=records, at_once=at_once):
                 self._walk.walk(group, decoded)
