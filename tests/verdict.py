@@ -10,10 +10,10 @@ from typing import Self
 from tests import oracle
 from tests.oracle import PlacedClick
 from tests.records import Record
-from worker.core.click import Click
+from worker.core.click import Click, Request
 from worker.core.event import Decoder, Fields
 from worker.core.event_types import STEP, EventTypes
-from worker.core.reasons import Reason
+from worker.core.reasons import Skipped
 from worker.core.release import Release
 
 
@@ -86,7 +86,7 @@ class Input:
             event = decoder.decode(record.value, record.key, record.timestamp_ms or -1)
             if isinstance(event, Click):
                 found.events.append(PlacedClick(partition, offset, event))
-            elif isinstance(event, Reason):
+            elif not isinstance(event, Skipped | Request):
                 found.malformed.append(f"{topic}/{partition}/{offset}")
         return found
 
