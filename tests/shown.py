@@ -19,6 +19,9 @@ DAY_MS: Final = 86_400_000
 AT_MOST_MS: Final = 1_000
 """For how long lists may still have an item after it became unavailable."""
 
+RECONNECT_MS: Final = 1_200
+"""When a worker finds a broker that is back, at the latest: `RECONNECT_MAX_MS` of its client, and a fifth."""
+
 
 class Removal(NamedTuple):
     """A time in which an item was unavailable."""
@@ -57,9 +60,16 @@ def judge_bought(verdict: Verdict, given: Input, answers: Iterable[Record], *, e
                     )
 
 
-def judge_removed(verdict: Verdict, removals: Iterable[Removal], answers: Sequence[Record]) -> None:
+def judge_removed(
+    verdict: Verdict,
+    removals: Iterable[Removal],
+    answers: Sequence[Record],
+    *,
+    away: Sequence[tuple[float, float]] = (),
+) -> None:
     """No list was produced with an item that had been unavailable for over a second.
 
+    `away`: the times in ms in which a broker was away; the second begins again when workers have found it.
     Counts the removals of items that lists had in the second before, or still have: others tell nothing.
     """
     by_item: dict[str, list[Removal]] = defaultdict(list)
@@ -74,7 +84,13 @@ def judge_removed(verdict: Verdict, removals: Iterable[Removal], answers: Sequen
                 if after_ms < -AT_MOST_MS or document["produced_at"] >= removal.until_ms:
                     continue
                 shown_ms[removal] = max(after_ms, shown_ms.get(removal, 0.0))
-                if after_ms > AT_MOST_MS:
+                if after_ms <= AT_MOST_MS:
+                    continue
+                if any(
+                    begin <= document["produced_at"] <= end + RECONNECT_MS + AT_MOST_MS for begin, end in away
+                ):
+                    verdict.removed_in_outage += 1
+                else:
                     verdict.removed_shown += 1
                     verdict.problems.append(
                         f"the answer to {answer.header('id')}, produced at {document['produced_at']}, has "

@@ -9,7 +9,7 @@ import orjson
 
 from tests.oracle import PlacedClick
 from tests.records import Record
-from tests.shown import AT_MOST_MS, DAY_MS, KEPT, Removal, judge_bought, judge_removed
+from tests.shown import AT_MOST_MS, DAY_MS, KEPT, RECONNECT_MS, Removal, judge_bought, judge_removed
 from tests.verdict import Input, Verdict
 from worker.core.click import Click
 from worker.core.event_types import EXCLUDE, STEP
@@ -40,11 +40,13 @@ def bought(events: Sequence[PlacedClick], answers: Sequence[Record]) -> int:
     return verdict.bought_shown
 
 
-def removed(*produced_at: float, until_ms: float = float("inf")) -> Verdict:
+def removed(
+    *produced_at: float, until_ms: float = float("inf"), away: Sequence[tuple[float, float]] = ()
+) -> Verdict:
     """What is said of lists with a removed item, produced at these times."""
     verdict = Verdict()
     answers = [answer(offset, ["rug", "lamp"], time_ms) for offset, time_ms in enumerate(produced_at)]
-    judge_removed(verdict, [Removal("lamp", REMOVED_MS, until_ms)], answers)
+    judge_removed(verdict, [Removal("lamp", REMOVED_MS, until_ms)], answers, away=away)
     return verdict
 
 
@@ -92,6 +94,17 @@ def test_a_list_with_an_item_that_was_removed_a_second_ago_is_found() -> None:
     assert not verdict.good
     assert (verdict.removed_shown, verdict.seconds_shown) == (2, [5.0])
     assert "lamp, which had been unavailable for 5000 ms" in verdict.problems[-1]
+
+
+def test_the_second_begins_again_when_a_broker_is_back() -> None:
+    """And workers have had the time to find it. What lists had meanwhile is counted."""
+    back = REMOVED_MS + 4_000
+    last = back + RECONNECT_MS + AT_MOST_MS
+    away = [(REMOVED_MS - 10, back)]
+
+    assert removed(REMOVED_MS + 2_000, last, away=away).good
+    assert removed(REMOVED_MS + 2_000, last, away=away).removed_in_outage == 2
+    assert not removed(last + 1, away=away).good
 
 
 def test_an_item_that_is_available_again_may_be_shown() -> None:

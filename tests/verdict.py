@@ -33,6 +33,8 @@ class Verdict:
     """How often an item was made unavailable that was in lists just before."""
     removed_shown: int = 0
     """Lists with an item that had been unavailable for too long."""
+    removed_in_outage: int = 0
+    """The same while a broker was away, or had just come back."""
     seconds_shown: list[float] = field(default_factory=list)
     """For each removal: for how long lists still had the item, from when Kafka had its record."""
     problems: list[str] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Verdict:
         self.bought_shown += other.bought_shown
         self.removals += other.removals
         self.removed_shown += other.removed_shown
+        self.removed_in_outage += other.removed_in_outage
         self.seconds_shown += other.seconds_shown
         self.problems += other.problems
 

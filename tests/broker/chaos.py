@@ -89,7 +89,8 @@ def summary(found: Verdict) -> str:
         f"clicks={found.clicks} lost={found.lost} duplicates={found.duplicates} "
         f"out_of_order={found.out_of_order} states={'equal' if found.states_equal else 'different'} "
         f"purchases={found.purchases} bought_shown={found.bought_shown} removals={found.removals} "
-        f"removed_shown={found.removed_shown} {_shown(found.seconds_shown)}"
+        f"removed_shown={found.removed_shown} removed_in_outage={found.removed_in_outage} "
+        f"{_shown(found.seconds_shown)}"
     )
 
 

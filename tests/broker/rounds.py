@@ -17,7 +17,7 @@ from deploy.kafka.cluster import LocalCluster
 from deploy.kafka.local import LocalKafka
 from tests.broker.brokers import ClusterSwitch, schedule_of_brokers
 from tests.broker.deployment import Deployment
-from tests.broker.faults import BROKER, Act, Fleet, Switch, schedule
+from tests.broker.faults import BROKER, Act, Fleet, Outages, Switch, schedule
 from tests.broker.load import EVENTS, Load, records
 from tests.broker.shop import Shop
 from tests.builders import item_names, tiny_release_parts
@@ -200,7 +200,8 @@ def play(node: LocalKafka | LocalCluster, plan: Plan, folder: Path, *, seed: int
             eventually(lambda: 200 in fleet.statuses("/readyz"), what="the first worker to be ready")
             with shop:
                 _play(plan, fleet, switch, load, refresh)
-                return finish(deployment, fleet, None if plan.refreshes else release, shop)
+                under = None if plan.refreshes else release
+                return finish(deployment, fleet, under, shop, away=switch.outages)
 
 
 def _release(item_ids: Sequence[str], plan: Plan, seed: int) -> tuple[Manifest, bytes]:
@@ -238,7 +239,12 @@ def _play(
 
 
 def finish(
-    deployment: Deployment, fleet: Fleet, release: Release | None, shop: Shop | None = None
+    deployment: Deployment,
+    fleet: Fleet,
+    release: Release | None,
+    shop: Shop | None = None,
+    *,
+    away: Outages | None = None,
 ) -> Verdict:
     """Let the workers catch up, stop them all, and judge what they left.
 
@@ -267,7 +273,7 @@ def finish(
         judge_states(verdict, given, release, client.read(deployment.state), exclude_days=exclude_days)
     if shop:
         judge_bought(verdict, given, answers, exclude_days=exclude_days)
-        judge_removed(verdict, shop.removals(), answers)
+        judge_removed(verdict, shop.removals(), answers, away=away.spans if away else ())
     return verdict
 
 
