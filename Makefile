@@ -30,7 +30,7 @@ PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test bench bench-state bench-refresh bench-costs quality chaos soak lint structure format reference dashboards \
+.PHONY: help demo check test bench bench-state bench-refresh bench-rules bench-costs quality chaos soak lint structure format reference dashboards \
 	pictures requirements tools images image-test sbom audit version clean
 
 
@@ -57,6 +57,9 @@ bench-state: .venv/.dev ## what saving and recovering user states costs; ARGS=--
 
 bench-refresh: .venv/.dev ## a release adopted under load: latency, memory, rebuilding, refusals; ARGS=--quick for a smoke run
 	@$(BIN)/python -m tests.benchmarks.bench_refresh $(ARGS)
+
+bench-rules: .venv/.dev ## items, rules, purchases and lists on request: cost, memory, latency; ARGS=--quick for a smoke run
+	@$(BIN)/python -m tests.benchmarks.bench_rules $(ARGS)
 
 bench-costs: .venv/.dev ## the costs of `nextclick-worker size`, and the chart of larger catalogues, from the results of bench and bench-state
 	@$(BIN)/python -m tests.benchmarks.costs

@@ -19,6 +19,7 @@ _ENGINE: Final = "needs a container engine or a cluster; tests/deploy reads what
 _TOOLS: Final = "needs Kafka's own tools; tests/broker/test_security.py grants by the admin API"
 _OTHERS: Final = "needs tools of others; run by hand against Kafka 4.1"
 _MINUTES: Final = "takes minutes; a smaller run is tested in tests/broker/test_fuzz.py and tests/worker/kafka"
+_SERVES: Final = "needs a worker that serves; tests/broker/test_rules.py asks one"
 _DATA: Final = "takes minutes to hours, and needs data that may not be passed on"
 
 ONLY_PARSED: Final = {
@@ -36,7 +37,7 @@ ONLY_PARSED: Final = {
     "make soak MINUTES=60": "takes an hour; tests/benchmarks/test_soak.py tests what it makes of its samples",
     ".venv/bin/python -m tests.benchmarks.codecs --clicks 3000000": _MINUTES,
     ".venv/bin/python -m tests.benchmarks.items": "takes minutes; tests/benchmarks/test_items.py runs it",
-    ".venv/bin/python -m tests.benchmarks.rules": "takes minutes; tests/benchmarks/test_rules.py runs it",
+    "nextclick-worker rules --worker http://localhost:9464": _SERVES,
     "make images": _ENGINE,
     "docker run --read-only --env NEXTCLICK_KAFKA_BOOTSTRAP_SERVERS=broker:9092 "
     "nextclick-worker:0.1.0": _ENGINE,
@@ -67,6 +68,9 @@ ONLY_PARSED: Final = {
     r"kcat -b broker:9092 -C -t clicks.dead-letter -o -20 -e -f '%h %s\n'": _OTHERS,
     "make audit": "needs a service that lists vulnerabilities",
     "make bench": _HOURS,
+    'make bench ARGS="--only scale"': _DATA,
+    "make bench-costs": "writes into the code; tests/benchmarks/test_costs.py tests its arithmetic",
+    "make bench-rules": _HOURS,
     "make bench-state": _HOURS,
     "make bench-refresh": _HOURS,
     'make bench-refresh ARGS="--only globo"': _DATA,

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from tests.records import Record
 from worker.core import blocks
 from worker.core.batch import Clicks
+from worker.core.bought import Items
 from worker.core.click import Click
+from worker.core.ranking import NO_ITEM
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
-from worker.core.user_states import UserStates
+from worker.core.user_states import NO_RELEASE, UserStates
 
 HIDDEN_TOLERANCE: Final = 1e-3
 """Two steps of half precision near 1; of values beyond 1, this part of them.
@@ -55,12 +57,21 @@ class State:
     warm: bool
     timestamp_ms: int
     release: int
+    bought: tuple[tuple[str, int], ...]
+    """The bought items and their days, oldest first."""
     hidden: NDArray[np.float32] = field(compare=False)
 
 
-def expected(clicks: Iterable[PlacedClick], release: Release, *, batch: int = 1_000) -> dict[Owner, State]:
-    """The states after `clicks`, which are in order within a partition, walked in batches of one size."""
+def expected(
+    clicks: Iterable[PlacedClick], release: Release, *, batch: int = 1_000, exclude_days: int = 0
+) -> dict[Owner, State]:
+    """The states after `clicks`, which are in order within a partition, walked in batches of one size.
+
+    `exclude_days`: for how long bought items are left out of lists; 0: they are not kept.
+    """
     states = States(state_size=release.state_size)
+    if exclude_days:
+        states.keep_bought(exclude_days)
     recommender = Recommender(release, states)
     by_partition: dict[int, list[PlacedClick]] = defaultdict(list)
     for one in clicks:
@@ -71,10 +82,13 @@ def expected(clicks: Iterable[PlacedClick], release: Release, *, batch: int = 1_
     found: dict[Owner, State] = {}
     for partition, its in by_partition.items():
         users = sorted({one.click.user_id for one in its})
-        rows = states.read(states.rows(partition, users))
+        at = states.rows(partition, users)
+        rows, bought = states.read(at), states.bought.of(at) if states.bought else None
         for place, user_id in enumerate(users):
             recent = states.item_codes.ids(rows.ring.oldest_first(place))
-            found[Owner(partition, user_id)] = _state(rows, place, recent)
+            codes, days = _bought(bought, place)
+            kept = zip(states.item_codes.ids(codes), days, strict=True)
+            found[Owner(partition, user_id)] = _state(rows, place, recent, kept)
     return found
 
 
@@ -88,7 +102,9 @@ def saved(records: Iterable[Record]) -> dict[Owner, State]:
         block = blocks.decode(value)
         for place, user_id in enumerate(block.user_ids):
             owner = Owner(partition, user_id)
-            state = _state(block.states, place, blocks.recent_items(block, place))
+            codes, days = _bought(block.bought, place)
+            bought = zip([block.item_ids[code] for code in codes], days, strict=True)
+            state = _state(block.states, place, blocks.recent_items(block, place), bought)
             if owner not in found or state.offset >= found[owner].offset:
                 found[owner] = state
     return found
@@ -129,10 +145,19 @@ def columns(clicks: Sequence[PlacedClick]) -> Clicks:
         item_ids=[one.click.item_id for one in clicks],
         timestamps_ms=np.array([one.click.timestamp_ms for one in clicks], np.int64),
         record_timestamps_ms=np.zeros(len(clicks), np.int64),
+        kinds=np.array([one.click.kind for one in clicks], np.int8),
     )
 
 
-def _state(rows: UserStates, place: int, recent: Iterable[str]) -> State:
+def _bought(items: Items | None, place: int) -> tuple[NDArray[np.int32], list[int]]:
+    """The codes of a user's bought items, and their days."""
+    if items is None:
+        return np.empty(0, np.int32), []
+    kept = items.codes[place] != NO_ITEM
+    return items.codes[place][kept], items.days[place][kept].tolist()
+
+
+def _state(rows: UserStates, place: int, recent: Iterable[str], bought: Iterable[tuple[str, int]]) -> State:
     return State(
         offset=int(rows.offset[place]),
         clicks=int(rows.clicks[place]),
@@ -140,7 +165,9 @@ def _state(rows: UserStates, place: int, recent: Iterable[str]) -> State:
         session=int(rows.session[place]),
         warm=bool(rows.warm[place]),
         timestamp_ms=int(rows.timestamp_ms[place]),
-        release=int(rows.release[place]),
+        # Without a click there is nothing to rebuild: it does not matter which release looked at the state.
+        release=int(rows.release[place]) if rows.clicks[place] else NO_RELEASE,
+        bought=tuple(bought),
         hidden=rows.hidden[place].astype(np.float32),
     )
 

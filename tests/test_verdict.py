@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,16 +10,18 @@ import numpy as np
 import pytest
 
 from tests import oracle
-from tests.broker.load import records
+from tests.broker.load import EVENTS, records
 from tests.builders import item_names, tiny_release
 from tests.oracle import Owner, PlacedClick, State
 from tests.records import Record
 from tests.verdict import Input, Verdict, judge_answers, judge_letters, judge_states
 from worker.core.click import Click
+from worker.core.event_types import EXCLUDE, STEP
 from worker.core.flush import Flush, Ledger
 from worker.core.recommender import Recommender
 from worker.core.release import Release
 from worker.core.states import States
+from worker.settings.events import Events
 from worker.topics.states import Replay
 
 TOPIC = "clicks"
@@ -29,14 +32,26 @@ NOW_MS = 1_800_000_000_000
 @pytest.fixture(scope="module")
 def given() -> Input:
     """Some hundred records, good and bad, as they stand in the topic of clicks."""
-    made = records(np.random.default_rng(1), 600, users=40, items=20, partitions=PARTITIONS)
+    return sent()
+
+
+def sent(events: Events | None = None) -> Input:
+    """Those records; with `events`, they have types."""
+    made = records(
+        np.random.default_rng(1),
+        600,
+        users=40,
+        items=20,
+        partitions=PARTITIONS,
+        typed=events is not None,
+    )
     ends = [0] * PARTITIONS
     placed = []
     for record in made:
         partition = record.partition or 0
         placed.append(replace(record, offset=ends[partition], timestamp_ms=NOW_MS))
         ends[partition] += 1
-    return Input.of(TOPIC, placed)
+    return Input.of(TOPIC, placed, events.types() if events else None)
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +137,9 @@ def test_an_answer_that_nothing_asked_for_is_found(given: Input) -> None:
 class Keeper:
     """Applies and saves as a worker does, into a list of records instead of a topic."""
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: Release, events: Events) -> None:
         self.states = States(state_size=release.state_size)
+        events.prepare(self.states)
         self.topic: list[Record] = []
         self._recommender = Recommender(release, self.states)
         self._ledgers = [Ledger() for _ in range(PARTITIONS)]
@@ -154,21 +170,28 @@ class Keeper:
         self.states.write(rows, replace(before, **after))
 
 
-def saved(given: Input, release: Release, change: Callable[[Keeper], None] = lambda _: None) -> list[Record]:
+def saved(
+    given: Input,
+    release: Release,
+    change: Callable[[Keeper], None] = lambda _: None,
+    events: Events = Events(),  # noqa: B008  # immutable
+) -> list[Record]:
     """The state topic of one who saved seven times; `change` comes before the last."""
-    keeper = Keeper(release)
-    for places in np.array_split(np.arange(len(given.clicks)), 7):
+    keeper = Keeper(release, events)
+    for places in np.array_split(np.arange(len(given.events)), 7):
         keeper.flush()
-        keeper.apply([given.clicks[place] for place in places.tolist()])
+        keeper.apply([given.events[place] for place in places.tolist()])
     change(keeper)
     keeper.flush()
     return keeper.topic
 
 
-def verdict_on_states(given: Input, release: Release, topic: Sequence[Record]) -> Verdict:
+def verdict_on_states(
+    given: Input, release: Release, topic: Sequence[Record], *, exclude_days: int = 0
+) -> Verdict:
     """What is said of this state topic."""
     verdict = Verdict()
-    judge_states(verdict, given, release, topic)
+    judge_states(verdict, given, release, topic, exclude_days=exclude_days)
     return verdict
 
 
@@ -189,6 +212,40 @@ def test_a_state_that_was_not_saved_is_found(given: Input, release: Release) -> 
     assert not verdict.states_equal
     assert any("offset is" in problem for problem in verdict.problems)
     assert any("replay would begin at" in problem for problem in verdict.problems)
+
+
+def test_events_of_each_type_are_told_apart(given: Input, release: Release) -> None:
+    """Purchases and orders are kept, only clicks and orders are answered, other types are not looked at."""
+    events = Events(**EVENTS)
+    typed = sent(events)
+    kinds = Counter(one.click.kind for one in typed.events)
+    topic = saved(typed, release, events=events)
+
+    assert kinds.keys() == {STEP, EXCLUDE, STEP | EXCLUDE}
+    assert len(typed.clicks) == len(typed.events) - kinds[EXCLUDE]
+    assert len(typed.events) + len(typed.malformed) < 600 == len(given.events) + len(given.malformed)
+    assert verdict_on_states(typed, release, topic, exclude_days=1).good
+
+
+def test_a_purchase_that_was_forgotten_is_found(release: Release) -> None:
+    """Of one user, the last one alone; and that of somebody who bought and never clicked."""
+    events = Events(**EVENTS)
+    typed = sent(events)
+    clicked = {one.click.user_id for one in typed.clicks if one.partition == 0}
+    bought = [one for one in typed.events if one.partition == 0 and one.click.kind == EXCLUDE]
+    last = [one for one in bought if one.click.user_id in clicked][-1]
+    ghost = last._replace(click=last.click._replace(user_id="nobody"))
+    whole = replace(typed, events=[*typed.events, ghost])
+
+    def problems(*without: PlacedClick) -> list[str]:
+        some = replace(whole, events=[one for one in whole.events if one not in without])
+        topic = saved(some, release, events=events)
+        found = verdict_on_states(whole, release, topic, exclude_days=1).problems
+        return [one for one in found if "Owner(" in one]
+
+    assert problems() == []
+    assert any("bought is" in one for one in problems(last))
+    assert any("'nobody'): no state" in one for one in problems(ghost))
 
 
 @pytest.mark.parametrize("column", ["clicks", "session", "timestamp_ms", "offset", "release"])

@@ -10,8 +10,10 @@ from typing import Self
 from tests import oracle
 from tests.oracle import PlacedClick
 from tests.records import Record
-from worker.core.click import Click
+from worker.core.click import Click, Request
 from worker.core.event import Decoder, Fields
+from worker.core.event_types import STEP, EventTypes
+from worker.core.reasons import Skipped
 from worker.core.release import Release
 
 
@@ -24,12 +26,24 @@ class Verdict:
     duplicates: int = 0
     out_of_order: int = 0
     states_equal: bool = True
+    purchases: int = 0
+    bought_shown: int = 0
+    """Lists with an item that the user had bought (`tests.shown`)."""
+    removals: int = 0
+    """How often an item was made unavailable that was in lists just before."""
+    removed_shown: int = 0
+    """Lists with an item that had been unavailable for too long."""
+    removed_in_outage: int = 0
+    """The same while a broker was away, or had just come back."""
+    seconds_shown: list[float] = field(default_factory=list)
+    """For each removal: for how long lists still had the item, from when Kafka had its record."""
     problems: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         """Whether all is as wanted."""
-        return not (self.problems or self.lost or self.duplicates or self.out_of_order) and self.states_equal
+        wrong = self.lost or self.duplicates or self.out_of_order or self.bought_shown or self.removed_shown
+        return not (self.problems or wrong) and self.states_equal
 
     def add(self, other: Verdict) -> None:
         """Count what another round found."""
@@ -38,6 +52,12 @@ class Verdict:
         self.duplicates += other.duplicates
         self.out_of_order += other.out_of_order
         self.states_equal &= other.states_equal
+        self.purchases += other.purchases
+        self.bought_shown += other.bought_shown
+        self.removals += other.removals
+        self.removed_shown += other.removed_shown
+        self.removed_in_outage += other.removed_in_outage
+        self.seconds_shown += other.seconds_shown
         self.problems += other.problems
 
 
@@ -46,24 +66,30 @@ class Input:
     """The records of the clicks topic `topic`, told apart as a worker has to tell them apart."""
 
     topic: str
-    clicks: list[PlacedClick]
+    events: list[PlacedClick]
+    """Clicks and purchases. Events of types that a worker skips are not among them."""
     malformed: list[str]
-    """The ids, `topic/partition/offset`, of those that are no clicks."""
+    """The ids, `topic/partition/offset`, of those that are neither."""
     ends: dict[int, int]
     """Where each partition that has records ends."""
 
+    @property
+    def clicks(self) -> list[PlacedClick]:
+        """The events that are to be answered."""
+        return [one for one in self.events if one.click.kind & STEP]
+
     @classmethod
-    def of(cls, topic: str, records: Iterable[Record]) -> Self:
-        """All that was read of the topic."""
+    def of(cls, topic: str, records: Iterable[Record], types: EventTypes | None = None) -> Self:
+        """All that was read of the topic; without `types`, all events are clicks."""
         found = cls(topic, [], [], {})
-        decoder = Decoder(Fields())
+        decoder = Decoder(Fields(), types=types)
         for record in records:
             partition, offset = record.partition or 0, record.offset or 0
             found.ends[partition] = offset + 1
-            click = decoder.decode(record.value, record.key, record.timestamp_ms or -1)
-            if isinstance(click, Click):
-                found.clicks.append(PlacedClick(partition, offset, click))
-            else:
+            event = decoder.decode(record.value, record.key, record.timestamp_ms or -1)
+            if isinstance(event, Click):
+                found.events.append(PlacedClick(partition, offset, event))
+            elif not isinstance(event, Skipped | Request):
                 found.malformed.append(f"{topic}/{partition}/{offset}")
         return found
 
@@ -97,9 +123,15 @@ def judge_letters(verdict: Verdict, given: Input, letters: Iterable[Record]) -> 
     _judge_times(verdict, "dead letter", given.malformed, found)
 
 
-def judge_states(verdict: Verdict, given: Input, release: Release, kept: Sequence[Record]) -> None:
-    """The states in the state topic are those of a process to which nothing happened; none is missing."""
-    wrong = oracle.differences(oracle.expected(given.clicks, release), oracle.saved(kept))
+def judge_states(
+    verdict: Verdict, given: Input, release: Release, kept: Sequence[Record], *, exclude_days: int = 0
+) -> None:
+    """The states in the state topic are those of a process to which nothing happened; none is missing.
+
+    `exclude_days`: for how long bought items are left out of lists; 0: they are not kept.
+    """
+    expected = oracle.expected(given.events, release, exclude_days=exclude_days)
+    wrong = oracle.differences(expected, oracle.saved(kept))
     replay = oracle.replay_offsets(kept)
     wrong += [
         f"partition {partition}: replay would begin at {replay.get(partition)}, not at the end, {end}"

@@ -26,7 +26,7 @@ from worker.errors import (
 from worker.http.readiness import Readiness
 from worker.items.rules import RuleUpdates
 from worker.items.updates import ItemUpdates
-from worker.kafka.interface import GroupMember, Record, Transactions
+from worker.kafka.interface import MAX_BATCH, GroupMember, Record, Transactions
 from worker.metrics import Metrics
 from worker.observer import Observer
 from worker.pace import IDLE_POLL_MS, Pace
@@ -124,8 +124,7 @@ class Loop:
             records = self._poll()
             self._notice_assignment()
             self._adoption.adopt()
-            for one in self._followed:
-                one.apply()
+            self._apply_changes()
             self._serve(records)
             self._answering.answer()
             self._rebuild(len(records))
@@ -217,8 +216,8 @@ class Loop:
         if not records:
             return
         self._table.require_order(records)
-        with self._pace.measured(len(records)):
-            silent, live = self._recovery.split(records)
+        silent, live = self._recovery.split(records)
+        with self._pace.measured(len(records), replayed=bool(silent)):
             for _, decoded in self._groups(silent, polled=records):
                 self._walk.replay(decoded.clicks)
             if self._recovery.replayed(silent):
@@ -227,24 +226,35 @@ class Loop:
             # records of partitions that it has just revoked.
             served = self._table.served()
             live = [record for record in live if record.partition in served]
-            for group, decoded in self._groups(live, polled=records):
+            if silent:
+                self._apply_changes()
+            at_once = self._pace.served if silent else len(live)
+            for group, decoded in self._groups(live, polled=records, at_once=at_once):
                 self._walk.walk(group, decoded)
 
     def _groups(
-        self, records: list[Record], *, polled: list[Record]
+        self, records: list[Record], *, polled: list[Record], at_once: int = MAX_BATCH
     ) -> Iterator[tuple[list[Record], Decoded]]:
         """Yield `records` of the last poll, `polled`, decoded and in groups of a few thousand clicks.
 
         A poll may have a million clicks, too many for one transaction: commits between groups when it is due.
+        `at_once`: the number of records in a group, at most.
         """
         while records:
-            decoded = self._decoded(records, polled=polled)
+            decoded = self._decoded(records[:at_once], polled=polled)
             self._pace.count(len(decoded.clicks) + len(decoded.requests))
             yield records[: decoded.records], decoded
             records = records[decoded.records :]
-            if records and self._checkpoint.due:
-                self._readiness.beat()
-                self._commit_midway(COMMIT_SECONDS, polled)
+            if records:
+                self._apply_changes()
+                if self._checkpoint.due:
+                    self._readiness.beat()
+                    self._commit_midway(COMMIT_SECONDS, polled)
+
+    def _apply_changes(self) -> None:
+        """Apply the changes of items and rules that were read since the last batch."""
+        for one in self._followed:
+            one.apply()
 
     def _decoded(self, records: list[Record], *, polled: list[Record]) -> Decoded:
         """Decode the first of `records`; wait while the schema registry is unreachable.

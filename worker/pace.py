@@ -8,6 +8,7 @@ from typing import Final
 
 from worker.checkpoint import Checkpoint
 from worker.kafka.interface import MAX_BATCH
+from worker.partitions.partition import Status
 from worker.partitions.recovery import Recovery
 from worker.partitions.table import PartitionTable
 from worker.releases.adoption import Adoption
@@ -57,6 +58,8 @@ class Pace:
         self._steady = steady
         self.records = _FIRST_BATCH
         """Maximum number of records that the next poll returns."""
+        self.served = _FIRST_BATCH
+        """The same, as learned from batches whose clicks were all answered."""
         self._clicks = 0
 
     def wait_ms(self) -> int:
@@ -70,12 +73,20 @@ class Pace:
         return min(max(0, int(self._checkpoint.left_seconds() * 1000)), IDLE_POLL_MS)
 
     @contextmanager
-    def measured(self, records: int) -> Iterator[None]:
-        """Time the processing of a batch, and adapt the batch size to the commit interval."""
+    def measured(self, records: int, *, replayed: bool = False) -> Iterator[None]:
+        """Time the processing of a batch, and adapt the batch size to the commit interval.
+
+        `replayed`: whether clicks were replayed. That takes a small part of the time that answers take, so
+        the size of such batches ends with the replay.
+        """
         began, self._clicks = self._steady(), 0
         yield
         seconds, within = self._steady() - began, self._checkpoint.interval_seconds
         self.records = fitting(records, self._clicks, seconds, within=within)
+        if not replayed:
+            self.served = self.records
+        elif not self._table.at(Status.REPLAYING):
+            self.records = min(self.records, self.served)
 
     def count(self, clicks: int) -> None:
         """Add to the number of clicks in the batch that is being measured."""

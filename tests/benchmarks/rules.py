@@ -48,6 +48,8 @@ CONDITIONAL: Final[Mapping[str, Rule]] = {
 }
 """For one click in a hundred."""
 
+ALL: Final[Mapping[str, Rule]] = {**ALWAYS, **CAPS, **CONDITIONAL}
+
 
 def described(items: int) -> KnownItems:
     """A category, a brand and words of each item: 20 tags of 5,300."""
@@ -113,7 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     known = described(ITEMS)
     kinds = {"none of them": {}, "for all lists": ALWAYS, "and caps": {**ALWAYS, **CAPS}}
-    kinds["and a condition"] = {**ALWAYS, **CAPS, **CONDITIONAL}
+    kinds["and a condition"] = ALL
     rankings: tuple[Ranking, ...] = ("exact", "approximate")
     for ranking in rankings:
         for name, rules in kinds.items():
@@ -121,11 +123,9 @@ def main() -> None:
             print(f"{ranking} ranking, {len(rules)} rules ({name}) over none: {ratio:.3f}")
     recommender = Fed(release_of(ITEMS), "exact").recommender
     started = time.perf_counter()
-    recommender.listing.constraints.set(kinds["and a condition"], known)
+    recommender.listing.constraints.set(ALL, known)
     first = time.perf_counter()
-    recommender.listing.constraints.set(
-        {**kinds["and a condition"], "new": Rule(Exclude(("word:3",)))}, known
-    )
+    recommender.listing.constraints.set({**ALL, "new": Rule(Exclude(("word:3",)))}, known)
     second = time.perf_counter()
     for number in range(1_000):
         changed = known.put([(f"item-{number}", Item(tags=("category:1",)))], now_ms=0)

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from kafka.admin import KafkaAdminClient
 
 from deploy.kafka.cluster import NODES, SECOND, LocalCluster, Node
-from tests.broker.faults import Act, Fault, drawn
+from tests.broker.faults import Act, Fault, Outages, drawn
 from tests.waiting import eventually
 
 LEADER: Final = "leader"
@@ -80,6 +80,7 @@ class ClusterSwitch:
         """
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="brokers")
         self._orders: list[Future[None]] = []
+        self.outages = Outages()
         self._do: dict[str, Callable[[Node], None]] = {
             "stop": Node.stop,
             "kill": Node.kill,
@@ -113,13 +114,17 @@ class ClusterSwitch:
 
     def _act(self, act: Act) -> None:
         if act.target == ALL:
+            self.outages.begin()
             self._roll()
+            self.outages.end()
         elif act.what in ("start", "wake", "repair"):
             node, began = self._hit.pop(act.target)
             time.sleep(max(0.0, began + act.at - time.monotonic()))
             self._do[act.what](node)
             self._cluster.wait_until_whole()
+            self.outages.end()
         else:
+            self.outages.begin()
             node = self._found(act.target)
             self._do[act.what](node)
             self._hit[act.target] = node, time.monotonic() - act.at

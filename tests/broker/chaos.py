@@ -1,7 +1,8 @@
 """Chaos: rounds of crashes, freezes and outages under load. `make chaos ROUNDS=100 SEED=n`.
 
-After each round a committed reader must find every click answered once and in order, and in the state
-topic the states of a process to which nothing happened. Ends with 1 when it is not so.
+After each round a committed reader must find every click answered once and in order, no list with an item
+that its user had bought, or that had been unavailable for over a second, and in the state topic the states of
+a process to which nothing happened. Ends with 1 when it is not so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Final
 
 import click
+import numpy as np
 
 from deploy.java import Unavailable
 from deploy.kafka.cluster import NODES, LocalCluster
@@ -26,7 +28,7 @@ from tests.broker.freeze import run_freeze, table
 from tests.broker.fuzz import run_fuzz
 from tests.broker.outage import run_outage
 from tests.broker.process import ROOT
-from tests.broker.rounds import BROKER_PROPERTIES, Plan, run_round
+from tests.broker.rounds import BROKER_PROPERTIES, Plan, play, run_round, shop_plan
 from tests.verdict import Verdict
 
 LOGS: Final = ROOT / "build" / "chaos"
@@ -85,8 +87,17 @@ def summary(found: Verdict) -> str:
     """The figures of a result, as the last line has them."""
     return (
         f"clicks={found.clicks} lost={found.lost} duplicates={found.duplicates} "
-        f"out_of_order={found.out_of_order} states={'equal' if found.states_equal else 'different'}"
+        f"out_of_order={found.out_of_order} states={'equal' if found.states_equal else 'different'} "
+        f"purchases={found.purchases} bought_shown={found.bought_shown} removals={found.removals} "
+        f"removed_shown={found.removed_shown} removed_in_outage={found.removed_in_outage} "
+        f"{_shown(found.seconds_shown)}"
     )
+
+
+def _shown(seconds: list[float]) -> str:
+    """For how long lists still had items that became unavailable."""
+    p50, p99, longest = np.percentile(seconds or [0.0], [50, 99, 100])
+    return f"item_to_list_seconds={p50:.3f}/{p99:.3f}/{longest:.3f}"
 
 
 @click.command()
@@ -100,6 +111,9 @@ def summary(found: Verdict) -> str:
     show_default=True,
     help=f"How many brokers there are. {NODES}: a cluster, whose brokers fail one at a time.",
 )
+@click.option(
+    "--shop", type=float, help="Instead of rounds: change 100,000 items at random for so many seconds."
+)
 @click.option("--outage", type=float, help="Instead of rounds: kill the broker for so many seconds.")
 @click.option("--freeze", type=float, help="Instead of rounds: freeze the broker for so many seconds.")
 @click.option("--fuzz", type=int, help="Instead of rounds: send that many batches with random damage.")
@@ -109,13 +123,16 @@ def main(
     seed: int | None,
     only: int | None,
     brokers: str,
+    shop: float | None,
     outage: float | None,
     freeze: float | None,
     fuzz: int | None,
 ) -> None:
     """Play rounds of chaos on a Kafka of their own."""
-    if brokers != "1" and any(one is not None for one in (outage, freeze, fuzz)):
-        raise click.UsageError("--outage, --freeze and --fuzz need a single broker; leave --brokers out")
+    if brokers != "1" and any(one is not None for one in (shop, outage, freeze, fuzz)):
+        raise click.UsageError(
+            "--shop, --outage, --freeze and --fuzz need a single broker; leave --brokers out"
+        )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
     seed = random.randrange(10**6) if seed is None else seed
@@ -125,6 +142,8 @@ def main(
             with LocalCluster(properties=PROPERTIES) as cluster:
                 sys.exit(not play_rounds(cluster, seed, numbers))
         with LocalKafka(properties=BROKER_PROPERTIES) as node:
+            if shop is not None:
+                sys.exit(not play_shop(node, seed, shop))
             if outage is not None:
                 sys.exit(not play_outage(node, outage))
             if freeze is not None:
@@ -143,6 +162,17 @@ def play_rounds(node: LocalKafka | LocalCluster, seed: int, numbers: Sequence[in
     found = run_rounds(node, seed, numbers)
     brokers = f"brokers={NODES} " if isinstance(node, LocalCluster) else ""
     click.echo(f"chaos: {brokers}rounds={len(numbers)} seed={seed} {summary(found)}")
+    return found.good
+
+
+def play_shop(node: LocalKafka, seed: int, seconds: float) -> bool:
+    """Change many items under load, kills and refreshes; print the result; whether it is as wanted."""
+    folder, plan = fresh(LOGS / "shop"), shop_plan(seed, seconds)
+    say(str(plan))
+    found = play(node, plan, folder, seed=seed)
+    if not found.good:
+        tell(found.problems, folder)
+    click.echo(f"shop: seconds={seconds:g} seed={seed} items={plan.items} {summary(found)}")
     return found.good
 
 

@@ -26,10 +26,19 @@ SLOW_COMMIT: Final = 1.9
 
 
 class Deployment:
-    """The topics of one group of workers. `create_topic(name, partitions)` makes one, under a full name."""
+    """The topics of one group of workers. `create_topic(name, partitions)` makes one, under a full name.
+
+    `optional`: the names of further topics, such as `items`.
+    """
 
     def __init__(
-        self, bootstrap: str, group: str, create_topic: Callable[[str, int], str], *, partitions: int
+        self,
+        bootstrap: str,
+        group: str,
+        create_topic: Callable[[str, int], str],
+        *,
+        partitions: int,
+        optional: Iterable[str] = (),
     ) -> None:
         self.bootstrap = bootstrap
         self.group = group
@@ -41,6 +50,7 @@ class Deployment:
         self.releases = create_topic("releases", 1)
         self.state = create_topic("state", partitions)
         self.quality = create_topic("quality", 1)
+        self.optional = {name: create_topic(name, partitions) for name in optional}
 
     def publish(self, manifest: Manifest, blob: bytes) -> int:
         """Publish a release as the champion; its number."""
@@ -63,6 +73,7 @@ class Deployment:
                 "releases": self.releases,
                 "state": self.state,
                 "quality": self.quality,
+                **self.optional,
             },
             "recommend": {"publish": "every", "publish_max_age": 0},
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -214,6 +216,29 @@ class Fleet:
             self.fallen.append(f"worker {name} ended with {code}, {self._running[name].log_path}")
 
 
+class Outages:
+    """The times in which a broker was away, in ms, by the clock of this machine."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[float, float]] = []
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Beginnings and ends; infinity if it is still away."""
+        return [*self._spans]
+
+    def begin(self) -> None:
+        """Note that a broker goes away, if none was away."""
+        if not self._spans or self._spans[-1][1] < math.inf:
+            self._spans.append((time.time() * 1000, math.inf))
+
+    def end(self) -> None:
+        """Note that it is back."""
+        if self._spans:
+            begin, end = self._spans[-1]
+            self._spans[-1] = begin, min(end, time.time() * 1000)
+
+
 class Switch:
     """Turns a broker off and on, beside the caller: what takes seconds delays no other fault.
 
@@ -225,6 +250,7 @@ class Switch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="broker")
         self._orders: list[Future[None]] = []
         self._runs = True
+        self.outages = Outages()
 
     def __enter__(self) -> Self:
         return self
@@ -245,10 +271,14 @@ class Switch:
         if what == "start" and not self._runs:
             self._node.start()
             self._runs = True
+            self.outages.end()
         elif what in {"stop", "kill"} and self._runs:
+            self.outages.begin()
             self._runs = False
             self._node.stop() if what == "stop" else self._node.kill()
         elif what == "freeze" and self._runs:
+            self.outages.begin()
             self._node.suspend()
         elif what == "wake" and self._runs:
             self._node.resume()
+            self.outages.end()

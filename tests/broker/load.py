@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgpack
 import numpy as np
@@ -27,11 +27,34 @@ MALFORMED: Final[list[bytes | None]] = [
     None,
     b"plain text",
     b'{"user_id": "ada"',
-    b'{"user_id": "ada"}',
-    b'{"user_id": "ada", "item_id": ["item-1"]}',
-    b'{"user_id": "ada", "item_id": "item-1", "timestamp": 253402300000000}',
+    b'{"user_id": "ada", "type": "view"}',
+    b'{"user_id": "ada", "type": "purchase", "item_id": ["item-1"]}',
+    b'{"user_id": "ada", "type": "order", "item_id": "item-1", "timestamp": 253402300000000}',
 ]
 """One value of each kind of bad record."""
+
+EVENTS: Final[dict[str, Any]] = {
+    "type": "type",
+    "step": ["view", "order"],
+    "exclude": ["purchase", "order"],
+    "exclude_days": 1,
+}
+"""The section `[events]` of the workers, if the events of a load have types."""
+
+TYPES: Final = {"view": 0.87, "purchase": 0.07, "order": 0.02, "search": 0.02, "": 0.02}
+"""The types of the events, and how often each comes. A new type, such as `request`, also needs a judge
+(`tests.verdict`) of what must follow from it."""
+
+PATIENT: Final = {
+    "linger.ms": 5,
+    "enable.idempotence": True,
+    "message.timeout.ms": 300_000,
+    "reconnect.backoff.max.ms": 500,
+    # A broker that comes back is in no metadata for a moment. A client that asks just then would ask again
+    # after five minutes only.
+    "topic.metadata.refresh.interval.ms": 2_000,
+}
+"""Settings of a producer that goes on whatever happens to the broker."""
 
 _ONE_BAD_IN: Final = 60
 _ONE_ASTRAY_IN: Final = 40
@@ -42,11 +65,12 @@ _STEPS_MS: Final = {1: 0.25, 900: 0.25, 4_000: 0.2, 60_000: 0.2, -5_000: 0.05, G
 
 
 def records(
-    random: np.random.Generator, number: int, *, users: int, items: int, partitions: int
+    random: np.random.Generator, number: int, *, users: int, items: int, partitions: int, typed: bool = False
 ) -> list[Record]:
     """`number` records: Zipf users, each with a clock of its own, on Zipf items `item-0`, `item-1`, ...
 
-    Some items are unknown to every release, some records are no clicks. JSON and MessagePack by turns.
+    Some items are unknown to every release, some records are no clicks. JSON and MessagePack by turns. With
+    `typed`, the events have `TYPES`; all items are bought equally often.
     """
 
     def one_in(times: int) -> list[int]:
@@ -60,13 +84,18 @@ def records(
         *(one_in(times) for times in (_ONE_ASTRAY_IN, _ONE_UNKNOWN_IN, _ONE_BAD_IN)),
         strict=True,
     )
+    types: list[str] = random.choice([*TYPES], number, p=[*TYPES.values()]).tolist() if typed else []
+    bought = random.integers(items, size=number).tolist()
     made = []
     for place, (user, item, step_ms, astray, unknown, bad) in enumerate(drawn):
         clocks[user] += step_ms
+        kind = types[place] if typed else ""
+        chosen = bought[place] if kind in EVENTS["exclude"] else item
         document = {
             "user_id": f"user-{user}",
-            "item_id": f"{'strange' if unknown else 'item'}-{item}",
+            "item_id": f"{'strange' if unknown else 'item'}-{chosen}",
             "timestamp": clocks[user],
+            **({"type": kind} if kind else {}),
         }
         value = msgpack.packb(document) if place % 2 else orjson.dumps(document)
         made.append(
@@ -100,13 +129,7 @@ class Load:
                 "bootstrap.servers": bootstrap,
                 "logger": self._log,
                 "debug": "eos",
-                "linger.ms": 5,
-                "enable.idempotence": True,
-                "message.timeout.ms": 300_000,
-                "reconnect.backoff.max.ms": 500,
-                # A broker that comes back is in no metadata for a moment. A client that asks just then would
-                # ask again after five minutes only.
-                "topic.metadata.refresh.interval.ms": 2_000,
+                **PATIENT,
                 "on_delivery": self._acknowledged,
             }
         )

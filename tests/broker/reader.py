@@ -72,6 +72,7 @@ class Reader:
 
     def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
         self._always = variables({**QUICK, **settings}) | PIP | {"PIP_TARGET": str(folder / "installed")}
+        self._always["TOKEN"] = "the documents send one"
         self._environment, self._block, self._folder = dict(self._always), -1, folder
         self._exported = False
         self._started: list[WorkerProcess] = []
@@ -92,7 +93,9 @@ class Reader:
         elif command.program in PROGRAMS:
             self._invoke(name, words)
         else:
-            process = self._process(["bash", "-euc", command.text], ROOT)
+            # The worker that a command before started does not listen on its usual port.
+            text = command.text.replace("9464", self._always[variable("http.port")])
+            process = self._process(["bash", "-euc", text], ROOT)
             assert process.wait(PATIENCE_SECONDS) == 0, process.log
 
     def stop(self) -> None:

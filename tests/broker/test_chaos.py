@@ -23,7 +23,10 @@ def node(kafka_node: Callable[..., LocalKafka]) -> LocalKafka:
 
 @pytest.mark.timeout(300)
 def test_whatever_happens_every_click_is_answered_once(node: LocalKafka, tmp_path: Path) -> None:
-    """Also in order, malformed records have one letter each, and the states are those of a quiet run."""
+    """Also in order, malformed records have one letter each, and the states are those of a quiet run.
+
+    No list has an item that was bought, or that had been unavailable for over a second.
+    """
     seed = random.randrange(10**6)
     print(f"seed {seed}: make chaos SEED={seed} ROUNDS={ROUNDS} plays the same")
 
@@ -31,7 +34,7 @@ def test_whatever_happens_every_click_is_answered_once(node: LocalKafka, tmp_pat
 
     print(summary(found))
     assert found.good, found.problems[:10]
-    assert found.clicks > 0
+    assert min(found.clicks, found.purchases, found.removals) > 0
 
 
 def test_a_seed_always_makes_the_same_plan() -> None:

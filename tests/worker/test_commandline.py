@@ -54,7 +54,7 @@ def test_a_command_has_few_options(program: click.Group, name: str) -> None:
 
     help_text = CliRunner().invoke(program, [name, "--help"], terminal_width=200).output
 
-    assert len(options) <= 15
+    assert len(options) <= 18
     assert all(one.opts[-1] in help_text for one in options)
     assert "--config" in help_text
     assert "--set" in help_text

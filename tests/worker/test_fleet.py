@@ -344,9 +344,9 @@ class Fleet(RuleBasedStateMachine):
         judge_answers(verdict, given, records(self.desk.answers()))
         judge_letters(verdict, given, records(self.desk.letters()))
         self.note_deletions()
-        left = [one for one in given.clicks if one.offset >= self.void.get(owner(one), 0)]
+        left = [one for one in given.events if one.offset >= self.void.get(owner(one), 0)]
         newest = verify(*release(self.releases[-1]), number=len(self.releases))
-        judge_states(verdict, replace(given, clicks=left), newest, kept)
+        judge_states(verdict, replace(given, events=left), newest, kept)
 
         assert verdict.problems == []
         assert [copy for copy in copies(kept) if copy.offset < self.void.get(copy.owner, 0)] == []

@@ -17,6 +17,7 @@ from worker.pace import (
     Pace,
     fitting,
 )
+from worker.partitions.partition import Status
 
 
 def pace(desk: Desk) -> Pace:
@@ -104,6 +105,22 @@ def test_batches_fit_into_the_commit_interval() -> None:
         desk.advance(2)
 
     assert pace(desk).records == 500
+
+
+def test_the_size_of_replayed_batches_ends_with_the_replay() -> None:
+    """To answer a click takes much longer than to replay it."""
+    desk = idle_desk()
+    with pace(desk).measured(1_000):
+        desk.advance(5)
+    partition = desk.workers["a"].worker.table[0]
+    partition.status, sizes = Status.REPLAYING, list[tuple[int, int]]()
+    for status in (Status.REPLAYING, Status.SERVED):
+        with pace(desk).measured(1_000, replayed=True):
+            desk.advance(0.5)
+            partition.status = status
+        sizes.append((pace(desk).records, pace(desk).served))
+
+    assert sizes == [(2_000, 200), (200, 200)]
 
 
 def test_a_batch_that_failed_is_no_measure() -> None:

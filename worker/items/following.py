@@ -27,6 +27,9 @@ log = structlog.get_logger("worker")
 _ROUND_SECONDS: Final = 0.05
 """The time for changes in one round; further changes wait for the next round."""
 
+_TOGETHER: Final = 1_000
+"""The number of changes that are applied together, about."""
+
 
 class Messages(NamedTuple):
     """The messages about one topic: for logs, and for /readyz while it is read."""
@@ -94,10 +97,22 @@ class Following(ABC, Generic[K, C]):
         Raises the error that ended the follower.
         """
         deadline = self._clock.steady() + _ROUND_SECONDS
+        changes: list[C] = []
         while event := self._follower.take():
-            self._act(event)
+            if isinstance(event, Changed):
+                # To apply one change of a rule takes as long as to apply many. One by one, those that came
+                # during a long batch would not be done in this round.
+                changes += event.changes
+                self._refuse(event.bad)
+            else:
+                self._act(event)
+            if len(changes) >= _TOGETHER:
+                self._act(Changed(changes, []))
+                changes = []
             if self._clock.steady() >= deadline:
                 break
+        if changes:
+            self._act(Changed(changes, []))
         if self._known is not None:
             self._advance(self._known)
             self._note(self._known)

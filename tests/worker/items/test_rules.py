@@ -81,6 +81,22 @@ def test_a_worker_that_starts_knows_all_rules(
     assert worker.metric("nextclick_rules") == 5
 
 
+def test_records_that_came_since_the_last_batch_take_effect_together(
+    logged: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many reads they took: a change costs milliseconds, and none must wait for another batch."""
+    monkeypatch.setattr(history, "FETCH", {"max_poll_records": 2})
+    desk = rule_desk()
+    desk.serving()
+    for number in range(5):
+        rule(desk, EXCLUDE, f"rule-{number}")
+    rule(desk, None, "rule-1")
+
+    assert "item-3" not in shown(desk)
+    (line,) = (one for one in logged if one["event"] == "other rules are in force")
+    assert line["new"] == ["rule-0", "rule-2", "rule-3", "rule-4"]
+
+
 def test_the_clock_puts_rules_into_force_and_ends_them() -> None:
     """To the second, without another record."""
     desk = rule_desk()

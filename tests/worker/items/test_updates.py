@@ -16,6 +16,7 @@ from tests.worker.topics.test_rights import all_of
 from worker.commands.check import roles
 from worker.errors import NotAllowed
 from worker.kafka import history
+from worker.kafka.interface import MAX_BATCH, Record
 from worker.topics.releases import CANDIDATE
 from worker.topics.watch import LOOK_SECONDS
 
@@ -47,6 +48,25 @@ def shown(desk: Desk, item: str = "item-2") -> list[str]:
     """The items of the list that follows a click."""
     items: list[str] = answer(desk, item)["items"]
     return items
+
+
+def test_a_change_takes_effect_between_two_batches_of_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll may bring clicks for seconds of work."""
+    # No time passes within a round: with so short an interval, a commit is due after each batch.
+    desk = item_desk(commit_interval=1e-300, recommend={"publish": "latest"})
+    loop = desk.serving().worker.loop
+    commit = loop._commit_midway
+
+    def commit_and_sell_out(seconds: float, polled: list[Record]) -> None:
+        commit(seconds, polled)
+        describe(desk, "item-3", SOLD_OUT)
+
+    monkeypatch.setattr(loop, "_commit_midway", commit_and_sell_out)
+    for _ in range(3):
+        desk.send(orjson.dumps([{"user_id": "ada", "item_id": "item-2"}] * MAX_BATCH))
+    desk.settle()
+
+    assert ["item-3" in one["items"] for one in lists(desk)] == [True, True, False]
 
 
 def test_an_item_that_is_sold_out_is_in_no_list_any_more() -> None:
