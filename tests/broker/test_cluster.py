@@ -41,6 +41,7 @@ PLAN: Final = Plan(
     static_membership=False,
     load_seconds=40.0,
     acts=FAULTS,
+    changes_per_second=100,
 )
 
 
