@@ -36,6 +36,9 @@ MAX_PLACEMENT: Final = 100
 NO_ROW: Final = -1
 """The row of a user without a state."""
 
+_AT_ONCE: Final = 64
+"""Maximum number of lists that are made together: each may need a megabyte."""
+
 Flags = NDArray[np.bool_]
 Allowed = Callable[["Query"], Indexes]
 """Returns the items that a query with filters allows, ascending."""
@@ -85,6 +88,14 @@ def answer(
 
     Rules hold as for other lists. Queries with the same filters and placement are ranked together.
     """
+    parts = (slice(begin, begin + _AT_ONCE) for begin in range(0, len(queries), _AT_ONCE))
+    found = (_answer(recommender, rows[part], queries[part], allowed, now_ms) for part in parts)
+    return [listed for some in found for listed in some]
+
+
+def _answer(
+    recommender: Recommender, rows: Rows, queries: Sequence[Query], allowed: Allowed, now_ms: int | None
+) -> list[Listed]:
     users = _users(recommender, rows, queries, now_ms)
     groups = defaultdict[tuple[Any, ...], list[int]](list)
     for number, query in enumerate(queries):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.builders import ITEMS, tiny_release
+from tests.builders import ITEMS, item_names, tiny_release
 from tests.worker.core.test_recommender import NOW_MS, Served
-from worker.core.asking import NO_ROW, Listed, Query, answer, similar
+from worker.core.asking import MAX_K, NO_ROW, Listed, Query, answer, similar
 from worker.core.known_items import Item, KnownItems
 from worker.core.ranking import Indexes, OwnItems
 from worker.core.recommender import Recommender
@@ -190,6 +191,25 @@ def test_many_questions_are_answered_as_each_alone(asked_for: Sequence[tuple[str
         assert listed.scores == pytest.approx(alone.scores, abs=1e-4)
         assert len(listed.items) <= query.k
         assert not set(listed.items) & set(query.exclude)
+
+
+@pytest.mark.parametrize("only", [(), ("none",)])
+def test_long_lists_of_many_users_need_little_memory(only: tuple[str, ...]) -> None:
+    """Of popular items and of others, with rules and as many ids to leave out as are allowed."""
+    names = item_names(2_000)
+    asked = Asked(tiny_release(names, popular=names[:1_500]))
+    asked.put_rules({}, first=Rule(Pin(names[3], 1)))
+    query = Query(MAX_K, exclude=tuple(names[1_000:2_000]), without=only)
+    rows = np.full(300, NO_ROW)
+    asked.ask("nobody", query)
+
+    tracemalloc.start()
+    lists = answer(asked.recommender, rows, [query] * len(rows), asked.allowed)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert {len(one.items) for one in lists} == {1_000}
+    assert most < 60_000_000
 
 
 def test_a_state_that_has_expired_is_none() -> None:
