@@ -45,6 +45,11 @@ class Availability:
         """Whether each item of the catalogue is available. Not to be changed."""
         return self._available
 
+    @property
+    def added(self) -> Floats | None:
+        """By item: the number that is added to its score in all lists; None: nothing. Not to be changed."""
+        return self._added
+
     def set(self, item_ids: Sequence[str], available: NDArray[np.bool_]) -> None:
         """Make some different items available or not. Items that the release does not know are left out."""
         indexes = self._release.catalogue.indexes(item_ids)

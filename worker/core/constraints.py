@@ -153,10 +153,21 @@ class Constraints:
             if not rule.is_conditional or (_is_at(rule, placement) and self._holds(rule, last)[0])
         ]
 
-    def together(self, names: Collection[str]) -> Constraint:
-        """Return the constraint that some of the rules make, with what `Availability` adds to scores."""
+    def together(self, names: Collection[str], items: Indexes | None = None) -> Constraint:
+        """Return the constraint that some of the rules make, with what `Availability` adds to scores.
+
+        `items`: ascending, with all that are pinned; the constraint is for a table of these alone.
+        """
         some = [rule for name, rule in self._rules.items() if name in names]
-        return Constraint(self._adjusted(some), self._pins(some), self._caps(some))
+        pins, caps = self._pins(some), self._caps(some)
+        if items is not None:
+            pins = tuple((place, int(np.searchsorted(items, item))) for place, item in pins)
+            caps = tuple(cap._replace(groups=cap.groups[items]) for cap in caps)
+        return Constraint(self._adjusted(some, items), pins, caps)
+
+    def adjusting(self, name: str, items: Indexes) -> Floats | None:
+        """Return by how much one rule changes the scores of `items`; None if it changes no scores."""
+        return self._adjusted([self._rules[name]], items)
 
     def parts(self, last: Indexes, placement: str = "") -> list[Part]:
         """Divide lists by their constraints. `last`: the item of each user's last event, or `NO_ITEM`."""
