@@ -75,10 +75,13 @@ class Requests:
 
         return allowed
 
-    def similar(self, item_id: str, query: Query) -> Listed | None:
-        """Return the items that are similar to an item in the champion; None if it does not know the item."""
-        champion = self.adoption.serving.champion
-        return asking.similar(champion, item_id, query, self.allowed(champion))
+    def similar(self, item_id: str, query: Query, row: int = NO_ROW) -> Listed | None:
+        """Return the items that are similar to an item in the champion; None if it does not know the item.
+
+        `row`: that of the user who asks.
+        """
+        champion, now_ms = self.adoption.serving.champion, self.clock.now_ms()
+        return asking.similar(champion, item_id, query, self.allowed(champion), row=row, now_ms=now_ms)
 
     def answer(self, requested: Sequence[Requested]) -> Replies:
         """Return the lists for requests of the clicks topic, in their order."""
@@ -92,10 +95,9 @@ class Requests:
                 groups[self.adoption.serving.recommender(one.request.user_id)].append(number)
         for recommender, numbers in groups.items():
             those = [wanted[number] for number in numbers]
-            rows = [self.states.find(one.record.partition, one.request.user_id) for one in those]
             lists = asking.answer(
                 recommender,
-                np.array([NO_ROW if row is None else row for row in rows], np.int64),
+                np.array([self._row(one) for one in those], np.int64),
                 [self._query(one) for one in those],
                 self.allowed(recommender),
                 now_ms=now_ms,
@@ -111,9 +113,13 @@ class Requests:
         return Replies(_columns(wanted), ids, lists_of, len(requested) - len(wanted))
 
     def _similar(self, one: Requested) -> Listed:
-        found = self.similar(one.asked.item_id, self._query(one))
+        found = self.similar(one.asked.item_id, self._query(one), self._row(one))
         number = self.adoption.serving.champion.release.number
         return found or Listed([], _NO_SCORES, UNKNOWN_ITEM, number)
+
+    def _row(self, one: Requested) -> int:
+        row = self.states.find(one.record.partition, one.request.user_id)
+        return NO_ROW if row is None else row
 
     def _query(self, one: Requested) -> Query:
         return one.asked.query._replace(k=one.asked.query.k or self._top)

@@ -112,6 +112,18 @@ class Listing:
                 found.pinned[rows] = np.isin(found.indexes[rows], [item for _, item in constraint.pins])
         return found
 
+    def constraint(self, last: Indexes, placement: str = "") -> Constraint:
+        """Return the constraint of the list of one user, with what `Availability` adds to scores.
+
+        `last` `[1]`: the item of the user's last event, or `NO_ITEM`.
+        """
+        (part,), added = self.constraints.parts(last, placement), self.availability.added
+        constraint = part.constraint or Constraint()
+        if added is None:
+            return constraint
+        adjust = added if constraint.adjust is None else added + constraint.adjust
+        return constraint._replace(adjust=adjust)
+
     def compare(self, asked: Asking) -> None:
         """Find out which rules change the first list that the network ranks, if a comparison is due."""
         first, constraints = np.flatnonzero(asked.warm)[:1], self.constraints
@@ -122,10 +134,8 @@ class Listing:
         scores[~self.availability.mask] = -np.inf
         excluded, last = asked.excluded[first], asked.last[first]
         scores[excluded[excluded != NO_ITEM]] = -np.inf
-        (part,) = constraints.parts(last)
-        holding, ruled = part.constraint or Constraint(), scores
-        for adjust in (self.availability.added, holding.adjust):
-            ruled = ruled if adjust is None else ruled + adjust
+        holding = self.constraint(last)
+        ruled = scores if holding.adjust is None else scores + holding.adjust
         items = in_reach(scores, ruled, self._top, [item for _, item in holding.pins])
 
         def together(some: Collection[str]) -> Constraint:
