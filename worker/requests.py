@@ -15,7 +15,7 @@ import numpy as np
 from worker.clock import Clock
 from worker.config import Recommend
 from worker.core import asking
-from worker.core.asking import NO_ROW, UNKNOWN_ITEM, Allowed, Listed, Query
+from worker.core.asking import NO_ITEMS_TOPIC, NO_ROW, UNKNOWN_ITEM, Allowed, Listed, Query
 from worker.core.batch import Clicks
 from worker.core.known_items import KnownItems
 from worker.core.ranking import Indexes
@@ -88,7 +88,7 @@ class Requests:
         now_ms = self.clock.now_ms()
         oldest = now_ms - self._max_age_ms if self._max_age_ms else 0
         wanted = [one for one in requested if not 0 <= one.record.timestamp < oldest]
-        found: list[Listed | None] = [self._similar(one) if one.asked.item_id else None for one in wanted]
+        found = [self._at_once(one) for one in wanted]
         groups = defaultdict[Recommender, list[int]](list)
         for number, one in enumerate(wanted):
             if found[number] is None:
@@ -112,9 +112,14 @@ class Requests:
         ids = [one.asked.request_id for one in wanted]
         return Replies(_columns(wanted), ids, lists_of, len(requested) - len(wanted))
 
-    def _similar(self, one: Requested) -> Listed:
-        found = self.similar(one.asked.item_id, self._query(one), self._row(one))
+    def _at_once(self, one: Requested) -> Listed | None:
+        """Return the list for a request that has no user's list; None for others."""
         number = self.adoption.serving.champion.release.number
+        if one.asked.query.filters and self.known is None:
+            return Listed([], _NO_SCORES, NO_ITEMS_TOPIC, number)
+        if not one.asked.item_id:
+            return None
+        found = self.similar(one.asked.item_id, self._query(one), self._row(one))
         return found or Listed([], _NO_SCORES, UNKNOWN_ITEM, number)
 
     def _row(self, one: Requested) -> int:

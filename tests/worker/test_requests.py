@@ -111,16 +111,20 @@ def test_a_request_may_say_what_it_wants() -> None:
         assert worker.metric("nextclick_requests_total", outcome=outcome) == 1
 
 
-def test_without_an_items_topic_no_item_has_tags() -> None:
-    """Nothing has one of them, everything has none of them."""
+def test_without_an_items_topic_a_filter_gets_no_list() -> None:
+    """The answer says why; other requests are answered."""
     desk = shop()
-    desk.serving()
+    worker = desk.serving()
     ask(desk, "eve", "only", only=["red"])
-    ask(desk, "eve", "without", without=["red"])
+    ask(desk, "eve", "without", without=["red"], item_id="item-5")
+    ask(desk, "eve", "plain")
     desk.settle()
 
-    assert replies(desk)["only"]["items"] == []
-    assert len(replies(desk)["without"]["items"]) == len(ITEMS)
+    found = replies(desk)
+    for name in ("only", "without"):
+        assert (found[name]["items"], found[name]["reason"]) == ([], "no_items_topic")
+    assert found["plain"]["reason"] == "cold"
+    assert worker.metric("nextclick_requests_total", outcome="no_items_topic") == 2
 
 
 def test_a_bad_request_is_a_dead_letter() -> None:

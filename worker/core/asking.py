@@ -27,6 +27,9 @@ SIMILAR: Final = "similar"
 UNKNOWN_ITEM: Final = "unknown_item"
 """The reason of an empty list: the release does not know the item to which the others should be similar."""
 
+NO_ITEMS_TOPIC: Final = "no_items_topic"
+"""The reason of an empty list: the request filters by tags, and the worker knows none of items."""
+
 MAX_K: Final = 1_000
 """Maximum number of items in a list."""
 MAX_NAMES: Final = 1_000
