@@ -57,7 +57,7 @@ def test_a_request_is_answered_from_the_state_after_its_batch() -> None:
 
     found = replies(desk)
     (record,) = [one for one in desk.answers() if header(one, "request_id") == "r1"]
-    assert header(record, "id") == f"clicks/0/{offset}"
+    assert header(record, "id") == f"clicks/0/{offset}/r1"
     assert (record.key, record.partition) == (b"ada", 0)
     assert found["r1"]["items"][0] == "item-3"
     assert len(found["r1"]["items"]) == len(found["r1"]["scores"]) == 3
@@ -138,10 +138,26 @@ def test_a_bad_request_is_a_dead_letter() -> None:
 
     assert list(replies(desk)) == ["good"]
     (good,) = [one for one in desk.answers() if header(one, "request_id") == "good"]
-    assert header(good, "id") == "clicks/0/1/1"
+    assert header(good, "id") == "clicks/0/1/1/good"
     reasons = [header(one, "nextclick.reason") for one in desk.letters()]
     assert reasons == ["missing_field", "bad_request"]
     assert worker.metric("nextclick_records_total", became="dead_letter") == 2
+
+
+def test_each_answer_to_a_record_has_its_own_id() -> None:
+    """Also if one event has a click and several requests."""
+    desk = Desk(
+        partitions=1,
+        release=successor_release_parts(),
+        events={"type": "items[].type"},
+        click={"item_id": "items[].id"},
+    )
+    desk.serving()
+    items = [{"type": "click", "id": "item-2"}] + [{"type": "request", "request_id": one} for one in "ab"]
+    desk.send(orjson.dumps({"user_id": "ada", "items": items, "timestamp": desk.cluster.now_ms}))
+    desk.settle()
+
+    assert [header(one, "id") for one in desk.answers()] == ["clicks/0/0", "clicks/0/0/a", "clicks/0/0/b"]
 
 
 def test_a_request_that_is_too_old_gets_no_list() -> None:
