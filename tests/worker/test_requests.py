@@ -141,6 +141,7 @@ def test_a_bad_request_is_a_dead_letter() -> None:
     assert header(good, "id") == "clicks/0/1/1/good"
     reasons = [header(one, "nextclick.reason") for one in desk.letters()]
     assert reasons == ["missing_field", "bad_request"]
+    assert header(desk.letters()[1], "nextclick.parts") == "[1]: bad_request"
     assert worker.metric("nextclick_records_total", became="dead_letter") == 2
 
 
@@ -158,6 +159,11 @@ def test_each_answer_to_a_record_has_its_own_id() -> None:
     desk.settle()
 
     assert [header(one, "id") for one in desk.answers()] == ["clicks/0/0", "clicks/0/0/a", "clicks/0/0/b"]
+
+    desk.send(orjson.dumps({"user_id": "ada", "items": [{"type": "request"}]}))
+    desk.settle()
+
+    assert [header(one, "nextclick.parts") for one in desk.letters()] == ["missing_field"]
 
 
 def test_a_request_that_is_too_old_gets_no_list() -> None:
