@@ -7,7 +7,7 @@ It moves no state, so recovery needs no replay of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -33,7 +33,8 @@ class Replies(NamedTuple):
     """The lists for some requests of the clicks topic; `requests` are in the columns of clicks."""
 
     requests: Clicks
-    request_ids: Sequence[str]
+    more: Sequence[Mapping[str, str]]
+    """For each request, the fields of its answer besides those of every list: `request_id`, and others."""
     lists: Sequence[Recommendations]
     too_old: int
     """The number of requests without a list because of `recommend.publish_max_age`."""
@@ -109,8 +110,19 @@ class Requests:
             for number, listed in enumerate(found)
             if listed is not None
         ]
-        ids = [one.asked.request_id for one in wanted]
-        return Replies(_columns(wanted), ids, lists_of, len(requested) - len(wanted))
+        more = [self._more(one, listed) for one, listed in zip(wanted, found, strict=True)]
+        return Replies(_columns(wanted), more, lists_of, len(requested) - len(wanted))
+
+    def _more(self, one: Requested, listed: Listed | None) -> dict[str, str]:
+        query, serving = self._query(one), self.adoption.serving
+        fields = {"request_id": one.asked.request_id}
+        if query.placement:
+            fields["placement"] = query.placement
+        if listed and not listed.items and listed.reason not in (UNKNOWN_ITEM, NO_ITEMS_TOPIC):
+            about_item = bool(one.asked.item_id)
+            recommender = serving.champion if about_item else serving.recommender(one.request.user_id)
+            fields["empty_because"] = asking.why_empty(listed, query, self.allowed(recommender))
+        return fields
 
     def _at_once(self, one: Requested) -> Listed | None:
         """Return the list for a request that has no user's list; None for others."""

@@ -114,9 +114,8 @@ class Walk:
         with self._metrics.timed("rank"):
             replies = self._requests.answer(requested)
         with self._metrics.timed("publish"):
-            self._recommendations.reply(
-                replies.requests, replies.lists, replies.request_ids, now_ms=self._clock.now_ms()
-            )
+            now_ms = self._clock.now_ms()
+            self._recommendations.reply(replies.requests, replies.lists, replies.more, now_ms=now_ms)
         return replies
 
     def replay(self, clicks: Clicks) -> None:

@@ -72,6 +72,7 @@ def test_a_request_is_answered_from_the_state_after_its_batch() -> None:
         "event": event,
         "produced_at": 0,
         "request_id": "r1",
+        "placement": "cart",
     }
     assert len(worker.recent("ada")) == 1
     assert worker.metric("nextclick_requests_total", outcome="model") == 2
@@ -98,6 +99,8 @@ def test_a_request_may_say_what_it_wants() -> None:
     ask(desk, "ada", "similar", item_id="item-5", without=["red"], k=2)
     ask(desk, "ada", "unknown", item_id="nothing")
     ask(desk, "eve", "cold")
+    ask(desk, "eve", "empty", only="green")
+    ask(desk, "eve", "nothing", only="red", exclude=[item_id for at, item_id in enumerate(ITEMS) if at % 2])
     desk.settle()
 
     found = replies(desk)
@@ -107,8 +110,13 @@ def test_a_request_may_say_what_it_wants() -> None:
     assert (found["similar"]["reason"], found["similar"]["event"]["item_id"]) == ("similar", "item-5")
     assert (found["unknown"]["items"], found["unknown"]["reason"]) == ([], "unknown_item")
     assert (found["cold"]["reason"], len(found["cold"]["items"])) == ("cold", len(ITEMS))
-    for outcome in ("model", "similar", "unknown_item", "cold"):
-        assert worker.metric("nextclick_requests_total", outcome=outcome) == 1
+    why = {name: one["empty_because"] for name, one in found.items() if "empty_because" in one}
+    assert why == {
+        "empty": "no item of release 1 has the tags that the request allows",
+        "nothing": "all items that the request allows are unavailable or left out",
+    }
+    for outcome, count in (("model", 1), ("similar", 1), ("unknown_item", 1), ("cold", 3)):
+        assert worker.metric("nextclick_requests_total", outcome=outcome) == count
 
 
 def test_without_an_items_topic_a_filter_gets_no_list() -> None:

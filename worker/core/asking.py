@@ -157,6 +157,13 @@ def similar(
     return _listed(recommender, best.indexes[0], best.scores[0], SIMILAR, query.k)
 
 
+def why_empty(listed: Listed, query: Query, allowed: Allowed) -> str:
+    """Return why an empty list is empty, as text. Not for one whose reason says it."""
+    if query.filters and not len(allowed(query)):
+        return f"no item of release {listed.release} has the tags that the request allows"
+    return "all items that the request allows are unavailable or left out"
+
+
 def _users(recommender: Recommender, rows: Rows, queries: Sequence[Query], now_ms: int | None) -> Applied:
     """Return the input for ranking, for all queries; a user without a state is as one without clicks."""
     release, known = recommender.release, np.flatnonzero(rows != NO_ROW)

@@ -10,7 +10,7 @@ event's number in the list, from 1. An answer to a request also has its `request
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -58,20 +58,20 @@ class RecommendationWriter:
         self,
         requests: Clicks,
         lists: Sequence[Recommendations],
-        request_ids: Sequence[str],
+        more: Sequence[Mapping[str, str]],
         *,
         now_ms: int,
     ) -> None:
         """Add `lists`, the answers to `requests`, to the transaction. Raises errors of `Transactions.send`.
 
-        A list has the request's id as `request_id` in its value, if its format allows it, and as a header.
-        The header `id` ends with it, because one event may have several requests.
+        `more`: for each list, further fields of its value, which formats with a schema may leave out. Its
+        `request_id` is also a header, and ends the header `id`, because an event may have several requests.
         """
         values = [
-            self._encode_one(document | {"request_id": request_id})
-            for document, request_id in zip(documents(requests, lists, now_ms), request_ids, strict=True)
+            self._encode_one(document | {**fields})
+            for document, fields in zip(documents(requests, lists, now_ms), more, strict=True)
         ]
-        self._send(requests, lists, values, request_ids)
+        self._send(requests, lists, values, [fields["request_id"] for fields in more])
 
     def _send(
         self,
