@@ -112,8 +112,8 @@ class Availability:
     ) -> Indexes:
         """Return the fallback list for each row of `excluded` `[B, X]`, `[B, top]`, padded with `NO_ITEM`.
 
-        `everything`: see `candidates`. Then a limit of a rule may leave the list shorter than it could be,
-        because no more than a few times `top` candidates are looked at.
+        `everything`: see `candidates`. A limit of a rule may leave the list shorter than it could be, because
+        no more than a few times `top` candidates are looked at.
         """
         if everything:
             constraint = constraint or Constraint()
