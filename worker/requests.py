@@ -7,7 +7,7 @@ It moves no state, so recovery needs no replay of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from worker.clock import Clock
 from worker.config import Recommend
 from worker.core import asking
-from worker.core.asking import NO_ROW, UNKNOWN_ITEM, Allowed, Listed, Query
+from worker.core.asking import NO_ITEMS_TOPIC, NO_ROW, UNKNOWN_ITEM, Allowed, Listed, Query
 from worker.core.batch import Clicks
 from worker.core.known_items import KnownItems
 from worker.core.ranking import Indexes
@@ -33,7 +33,8 @@ class Replies(NamedTuple):
     """The lists for some requests of the clicks topic; `requests` are in the columns of clicks."""
 
     requests: Clicks
-    request_ids: Sequence[str]
+    more: Sequence[Mapping[str, str]]
+    """For each request, the fields of its answer besides those of every list: `request_id`, and others."""
     lists: Sequence[Recommendations]
     too_old: int
     """The number of requests without a list because of `recommend.publish_max_age`."""
@@ -75,27 +76,29 @@ class Requests:
 
         return allowed
 
-    def similar(self, item_id: str, query: Query) -> Listed | None:
-        """Return the items that are similar to an item in the champion; None if it does not know the item."""
-        champion = self.adoption.serving.champion
-        return asking.similar(champion, item_id, query, self.allowed(champion))
+    def similar(self, item_id: str, query: Query, row: int = NO_ROW) -> Listed | None:
+        """Return the items that are similar to an item in the champion; None if it does not know the item.
+
+        `row`: that of the user who asks.
+        """
+        champion, now_ms = self.adoption.serving.champion, self.clock.now_ms()
+        return asking.similar(champion, item_id, query, self.allowed(champion), row=row, now_ms=now_ms)
 
     def answer(self, requested: Sequence[Requested]) -> Replies:
         """Return the lists for requests of the clicks topic, in their order."""
         now_ms = self.clock.now_ms()
         oldest = now_ms - self._max_age_ms if self._max_age_ms else 0
         wanted = [one for one in requested if not 0 <= one.record.timestamp < oldest]
-        found: list[Listed | None] = [self._similar(one) if one.asked.item_id else None for one in wanted]
+        found = [self._at_once(one) for one in wanted]
         groups = defaultdict[Recommender, list[int]](list)
         for number, one in enumerate(wanted):
             if found[number] is None:
                 groups[self.adoption.serving.recommender(one.request.user_id)].append(number)
         for recommender, numbers in groups.items():
             those = [wanted[number] for number in numbers]
-            rows = [self.states.find(one.record.partition, one.request.user_id) for one in those]
             lists = asking.answer(
                 recommender,
-                np.array([NO_ROW if row is None else row for row in rows], np.int64),
+                np.array([self._row(one) for one in those], np.int64),
                 [self._query(one) for one in those],
                 self.allowed(recommender),
                 now_ms=now_ms,
@@ -107,13 +110,33 @@ class Requests:
             for number, listed in enumerate(found)
             if listed is not None
         ]
-        ids = [one.asked.request_id for one in wanted]
-        return Replies(_columns(wanted), ids, lists_of, len(requested) - len(wanted))
+        more = [self._more(one, listed) for one, listed in zip(wanted, found, strict=True)]
+        return Replies(_columns(wanted), more, lists_of, len(requested) - len(wanted))
 
-    def _similar(self, one: Requested) -> Listed:
-        found = self.similar(one.asked.item_id, self._query(one))
+    def _more(self, one: Requested, listed: Listed | None) -> dict[str, str]:
+        query, serving = self._query(one), self.adoption.serving
+        fields = {"request_id": one.asked.request_id}
+        if query.placement:
+            fields["placement"] = query.placement
+        if listed and not listed.items and listed.reason not in (UNKNOWN_ITEM, NO_ITEMS_TOPIC):
+            about_item = bool(one.asked.item_id)
+            recommender = serving.champion if about_item else serving.recommender(one.request.user_id)
+            fields["empty_because"] = asking.why_empty(listed, query, self.allowed(recommender))
+        return fields
+
+    def _at_once(self, one: Requested) -> Listed | None:
+        """Return the list for a request that has no user's list; None for others."""
         number = self.adoption.serving.champion.release.number
+        if one.asked.query.filters and self.known is None:
+            return Listed([], _NO_SCORES, NO_ITEMS_TOPIC, number)
+        if not one.asked.item_id:
+            return None
+        found = self.similar(one.asked.item_id, self._query(one), self._row(one))
         return found or Listed([], _NO_SCORES, UNKNOWN_ITEM, number)
+
+    def _row(self, one: Requested) -> int:
+        row = self.states.find(one.record.partition, one.request.user_id)
+        return NO_ROW if row is None else row
 
     def _query(self, one: Requested) -> Query:
         return one.asked.query._replace(k=one.asked.query.k or self._top)

@@ -77,6 +77,7 @@ class Walk:
             self._metrics.observe_batch(one)
         if replied is not None:
             self._metrics.observe_requests(replied.lists, too_old=replied.too_old)
+            self._outcomes.replied(len(replied.lists), too_old=replied.too_old)
         self._metrics.observe_records(
             clicked=decoded.clicked,
             requested=decoded.requested,
@@ -85,7 +86,7 @@ class Walk:
             trimmed=decoded.trimmed,
         )
         letters = [Letter(one.reason, one.record.value, one.record.key, one.record.headers) for one in bad]
-        skipped = decoded.skipped.total() + decoded.requested
+        skipped = decoded.skipped.total()
         self._outcomes.note(len(records), letters, skipped=skipped, times=decoded.times)
         last = {record.partition: record for record in records}
         for number, record in last.items():
@@ -113,9 +114,8 @@ class Walk:
         with self._metrics.timed("rank"):
             replies = self._requests.answer(requested)
         with self._metrics.timed("publish"):
-            self._recommendations.reply(
-                replies.requests, replies.lists, replies.request_ids, now_ms=self._clock.now_ms()
-            )
+            now_ms = self._clock.now_ms()
+            self._recommendations.reply(replies.requests, replies.lists, replies.more, now_ms=now_ms)
         return replies
 
     def replay(self, clicks: Clicks) -> None:

@@ -57,7 +57,7 @@ def test_a_request_is_answered_from_the_state_after_its_batch() -> None:
 
     found = replies(desk)
     (record,) = [one for one in desk.answers() if header(one, "request_id") == "r1"]
-    assert header(record, "id") == f"clicks/0/{offset}"
+    assert header(record, "id") == f"clicks/0/{offset}/r1"
     assert (record.key, record.partition) == (b"ada", 0)
     assert found["r1"]["items"][0] == "item-3"
     assert len(found["r1"]["items"]) == len(found["r1"]["scores"]) == 3
@@ -72,6 +72,7 @@ def test_a_request_is_answered_from_the_state_after_its_batch() -> None:
         "event": event,
         "produced_at": 0,
         "request_id": "r1",
+        "placement": "cart",
     }
     assert len(worker.recent("ada")) == 1
     assert worker.metric("nextclick_requests_total", outcome="model") == 2
@@ -98,6 +99,8 @@ def test_a_request_may_say_what_it_wants() -> None:
     ask(desk, "ada", "similar", item_id="item-5", without=["red"], k=2)
     ask(desk, "ada", "unknown", item_id="nothing")
     ask(desk, "eve", "cold")
+    ask(desk, "eve", "empty", only="green")
+    ask(desk, "eve", "nothing", only="red", exclude=[item_id for at, item_id in enumerate(ITEMS) if at % 2])
     desk.settle()
 
     found = replies(desk)
@@ -107,20 +110,29 @@ def test_a_request_may_say_what_it_wants() -> None:
     assert (found["similar"]["reason"], found["similar"]["event"]["item_id"]) == ("similar", "item-5")
     assert (found["unknown"]["items"], found["unknown"]["reason"]) == ([], "unknown_item")
     assert (found["cold"]["reason"], len(found["cold"]["items"])) == ("cold", len(ITEMS))
-    for outcome in ("model", "similar", "unknown_item", "cold"):
-        assert worker.metric("nextclick_requests_total", outcome=outcome) == 1
+    why = {name: one["empty_because"] for name, one in found.items() if "empty_because" in one}
+    assert why == {
+        "empty": "no item of release 1 has the tags that the request allows",
+        "nothing": "all items that the request allows are unavailable or left out",
+    }
+    for outcome, count in (("model", 1), ("similar", 1), ("unknown_item", 1), ("cold", 3)):
+        assert worker.metric("nextclick_requests_total", outcome=outcome) == count
 
 
-def test_without_an_items_topic_no_item_has_tags() -> None:
-    """Nothing has one of them, everything has none of them."""
+def test_without_an_items_topic_a_filter_gets_no_list() -> None:
+    """The answer says why; other requests are answered."""
     desk = shop()
-    desk.serving()
+    worker = desk.serving()
     ask(desk, "eve", "only", only=["red"])
-    ask(desk, "eve", "without", without=["red"])
+    ask(desk, "eve", "without", without=["red"], item_id="item-5")
+    ask(desk, "eve", "plain")
     desk.settle()
 
-    assert replies(desk)["only"]["items"] == []
-    assert len(replies(desk)["without"]["items"]) == len(ITEMS)
+    found = replies(desk)
+    for name in ("only", "without"):
+        assert (found[name]["items"], found[name]["reason"]) == ([], "no_items_topic")
+    assert found["plain"]["reason"] == "cold"
+    assert worker.metric("nextclick_requests_total", outcome="no_items_topic") == 2
 
 
 def test_a_bad_request_is_a_dead_letter() -> None:
@@ -134,10 +146,32 @@ def test_a_bad_request_is_a_dead_letter() -> None:
 
     assert list(replies(desk)) == ["good"]
     (good,) = [one for one in desk.answers() if header(one, "request_id") == "good"]
-    assert header(good, "id") == "clicks/0/1/1"
+    assert header(good, "id") == "clicks/0/1/1/good"
     reasons = [header(one, "nextclick.reason") for one in desk.letters()]
     assert reasons == ["missing_field", "bad_request"]
+    assert header(desk.letters()[1], "nextclick.parts") == "[1]: bad_request"
     assert worker.metric("nextclick_records_total", became="dead_letter") == 2
+
+
+def test_each_answer_to_a_record_has_its_own_id() -> None:
+    """Also if one event has a click and several requests."""
+    desk = Desk(
+        partitions=1,
+        release=successor_release_parts(),
+        events={"type": "items[].type"},
+        click={"item_id": "items[].id"},
+    )
+    desk.serving()
+    items = [{"type": "click", "id": "item-2"}] + [{"type": "request", "request_id": one} for one in "ab"]
+    desk.send(orjson.dumps({"user_id": "ada", "items": items, "timestamp": desk.cluster.now_ms}))
+    desk.settle()
+
+    assert [header(one, "id") for one in desk.answers()] == ["clicks/0/0", "clicks/0/0/a", "clicks/0/0/b"]
+
+    desk.send(orjson.dumps({"user_id": "ada", "items": [{"type": "request"}]}))
+    desk.settle()
+
+    assert [header(one, "nextclick.parts") for one in desk.letters()] == ["missing_field"]
 
 
 def test_a_request_that_is_too_old_gets_no_list() -> None:

@@ -11,12 +11,15 @@ import click
 import numpy as np
 
 from worker import commandline
+from worker.clock import Clock
 from worker.commandline import OUTPUT, Command, config_options, json_option, option
 from worker.commands import champion, connect, known_items, spellings, to_json
+from worker.commands.rules import find as find_rules
 from worker.config import Settings
 from worker.core.asking import Query, answer
 from worker.core.description import described
 from worker.core.explaining import explained
+from worker.core.known_items import KnownItems
 from worker.core.ranking import Indexes
 from worker.core.recommender import Recommender
 from worker.core.release import Release
@@ -147,7 +150,7 @@ def _current(
 ) -> tuple[dict[str, Any] | None, int | None]:
     """Return the user's state that a worker would load, and the number of the block that holds it."""
     size = release.state_size if release else trace.copies[-1].saved.states.hidden.shape[1]
-    states = States(state_size=size)
+    states, now_ms = States(state_size=size), Clock().now_ms()
     settings.events.prepare(states)
     recommender = None
     if release:
@@ -158,21 +161,26 @@ def _current(
             exclude_recent=recommend.exclude_recent,
             top=recommend.top,
             ranking=recommend.ranking,
+            user_ttl_ms=round(settings.state.user_ttl * 1000),
         )
-        if items := known_items(settings):
-            recommender.listing.availability.only_without(items.unavailable())
+        items, rules = known_items(settings) or KnownItems(), find_rules(settings).rules
+        recommender.listing.availability.only_without(items.unavailable())
+        in_force = {name: rule for name, rule in rules.items() if rule.is_in_force(now_ms)}
+        recommender.listing.constraints.set(in_force, items)
     for partition, request in trace.requests.items():
         states.forget(partition, user_id, request.before)
     for copy in trace.copies:
         states.load(copy.partition, copy.block, copy.saved)
-    found = described(states, recommender, user_id, {copy.partition: () for copy in trace.copies})
+    partitions = {copy.partition: () for copy in trace.copies}
+    found = described(states, recommender, user_id, partitions, now_ms=now_ms)
     if found is None:
         return None, None
     rows = np.array([states.find(found["partition"], user_id)])
     if recommender and explain:
         query = Query(settings.recommend.top)
-        (listed,) = answer(recommender, rows, [query], _no_filter)
-        found["explained"] = explained(recommender, int(rows[0]), query, listed, _no_filter)
+        (listed,) = answer(recommender, rows, [query], _no_filter, now_ms=now_ms)
+        row = int(rows[0])
+        found["explained"] = explained(recommender, row, query, listed, _no_filter, now_ms=now_ms)
     del found["saved"]
     return found, int(states.blocks(rows)[0])
 

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core.ranking import NO_ITEM, Floats, Indexes
+from worker.core.placing import Asked, Part, ranked
+from worker.core.ranking import NO_ITEM, Floats, Indexes, ItemTable
 from worker.core.recommender import COLD, MODEL, Applied, Recommender
 from worker.core.slabs import Rows
 
@@ -25,6 +26,9 @@ SIMILAR: Final = "similar"
 
 UNKNOWN_ITEM: Final = "unknown_item"
 """The reason of an empty list: the release does not know the item to which the others should be similar."""
+
+NO_ITEMS_TOPIC: Final = "no_items_topic"
+"""The reason of an empty list: the request filters by tags, and the worker knows none of items."""
 
 MAX_K: Final = 1_000
 """Maximum number of items in a list."""
@@ -35,6 +39,9 @@ MAX_PLACEMENT: Final = 100
 
 NO_ROW: Final = -1
 """The row of a user without a state."""
+
+_AT_ONCE: Final = 64
+"""Maximum number of lists that are made together: each may need a megabyte."""
 
 Flags = NDArray[np.bool_]
 Allowed = Callable[["Query"], Indexes]
@@ -85,6 +92,14 @@ def answer(
 
     Rules hold as for other lists. Queries with the same filters and placement are ranked together.
     """
+    parts = (slice(begin, begin + _AT_ONCE) for begin in range(0, len(queries), _AT_ONCE))
+    found = (_answer(recommender, rows[part], queries[part], allowed, now_ms) for part in parts)
+    return [listed for some in found for listed in some]
+
+
+def _answer(
+    recommender: Recommender, rows: Rows, queries: Sequence[Query], allowed: Allowed, now_ms: int | None
+) -> list[Listed]:
     users = _users(recommender, rows, queries, now_ms)
     groups = defaultdict[tuple[Any, ...], list[int]](list)
     for number, query in enumerate(queries):
@@ -110,26 +125,43 @@ def answer(
     return [found[number] for number in range(len(queries))]
 
 
-def similar(recommender: Recommender, item_id: str, query: Query, allowed: Allowed) -> Listed | None:
+def similar(
+    recommender: Recommender,
+    item_id: str,
+    query: Query,
+    allowed: Allowed,
+    *,
+    row: int = NO_ROW,
+    now_ms: int | None = None,
+) -> Listed | None:
     """Return the items whose vectors are most similar to an item's, by cosine; None if the item is unknown.
 
-    The item itself is left out.
+    The item itself is left out. Rules hold as for other lists; a boost is added to the cosine. `row`: that of
+    the user who asks, whose own exclusions hold, too. `now_ms`: see `Recommender.current`.
     """
-    catalogue = recommender.release.catalogue
-    item, *out = catalogue.indexes([item_id, *query.exclude]).tolist()
+    release = recommender.release
+    item, *out = release.catalogue.indexes([item_id, *query.exclude]).tolist()
     if item == NO_ITEM:
         return None
-    cosines = recommender.release.similarities(item)
-    cosines[[item, *(index for index in out if index != NO_ITEM)]] = -np.inf
-    among = allowed(query) if query.filters else np.arange(len(cosines), dtype=np.int32)
-    among = among[cosines[among] > -np.inf]
-    if len(among) > query.k:
-        # To sort all of a large catalogue would take longer than the product.
-        last = np.partition(cosines[among], -query.k)[-query.k]
-        among = among[cosines[among] >= last]
-    # A stable order, so that of equal items the lower index comes first.
-    best = among[np.argsort(-cosines[among], kind="stable")[: query.k]]
-    return _listed(recommender, best, cosines[best], SIMILAR, query.k)
+    users = recommender.current(np.array([] if row == NO_ROW else [row], np.int64), now_ms)
+    excluded = np.array([item, *out, *users.excluded.ravel().tolist()])
+    cosines = release.similarities(item)
+    cosines[excluded[excluded != NO_ITEM]] = -np.inf
+    last = np.full(1, NO_ITEM, np.int32) if row == NO_ROW else users.last
+    constraint = recommender.listing.constraint(last, query.placement)
+    if (mask := _allowed(allowed(query) if query.filters else None, release.items)) is not None:
+        constraint = constraint.only(mask)
+    # A table in which the only number of an item's vector is its cosine.
+    table, asked = ItemTable(cosines[:, None]), Asked(np.ones((1, 1), np.float32))
+    best = ranked(table, None, asked, query.k, [Part(np.zeros(1, np.intp), constraint)])
+    return _listed(recommender, best.indexes[0], best.scores[0], SIMILAR, query.k)
+
+
+def why_empty(listed: Listed, query: Query, allowed: Allowed) -> str:
+    """Return why an empty list is empty, as text. Not for one whose reason says it."""
+    if query.filters and not len(allowed(query)):
+        return f"no item of release {listed.release} has the tags that the request allows"
+    return "all items that the request allows are unavailable or left out"
 
 
 def _users(recommender: Recommender, rows: Rows, queries: Sequence[Query], now_ms: int | None) -> Applied:

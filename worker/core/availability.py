@@ -45,6 +45,11 @@ class Availability:
         """Whether each item of the catalogue is available. Not to be changed."""
         return self._available
 
+    @property
+    def added(self) -> Floats | None:
+        """By item: the number that is added to its score in all lists; None: nothing. Not to be changed."""
+        return self._added
+
     def set(self, item_ids: Sequence[str], available: NDArray[np.bool_]) -> None:
         """Make some different items available or not. Items that the release does not know are left out."""
         indexes = self._release.catalogue.indexes(item_ids)
@@ -107,8 +112,8 @@ class Availability:
     ) -> Indexes:
         """Return the fallback list for each row of `excluded` `[B, X]`, `[B, top]`, padded with `NO_ITEM`.
 
-        `everything`: see `candidates`. Then a limit of a rule may leave the list shorter than it could be,
-        because no more than a few times `top` candidates are looked at.
+        `everything`: see `candidates`. A limit of a rule may leave the list shorter than it could be, because
+        no more than a few times `top` candidates are looked at.
         """
         if everything:
             constraint = constraint or Constraint()

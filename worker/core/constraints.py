@@ -36,7 +36,10 @@ _COMPILED: Final = 1 << 16
 """Items whose tags are looked at together: with 20 tags each, their numbers take about 30 MB."""
 
 _KEPT: Final = 64
-"""Constraints that are kept for the next batch."""
+"""Constraints that are kept for the next batch; the ones that were not used for the longest time go first."""
+
+_KEPT_BYTES: Final = 64 << 20
+"""Maximum size of those that are kept, but for one. Each may take 4 bytes for each item of the catalogue."""
 
 
 class _Tagged:
@@ -106,7 +109,10 @@ class Constraints:
         self._added: Floats | None = None
         self._conditional: list[str] = []
         self._made: dict[tuple[str, ...], Constraint] = {}
-        """By the names of the conditional rules that hold: the constraint."""
+        """By the names of the conditional rules that hold: the constraint. The one used last is the last."""
+        self._kept = max(1, min(_KEPT, _KEPT_BYTES // max(1, 4 * len(catalogue))))
+        self._tag_changes = -1
+        """The changes of tags when they were last looked at."""
 
     @property
     def rules(self) -> Mapping[str, Rule]:
@@ -131,6 +137,9 @@ class Constraints:
         """Take notice of tags of known items that may have changed."""
         if self._known is None or not (self._tagged or self._grouped):
             return
+        if self._tag_changes == self._known.tag_changes:
+            return
+        self._tag_changes = self._known.tag_changes
         ids = [*item_ids]
         indexes = self._catalogue.indexes(ids)
         here = np.flatnonzero(indexes != NO_ITEM)
@@ -153,10 +162,21 @@ class Constraints:
             if not rule.is_conditional or (_is_at(rule, placement) and self._holds(rule, last)[0])
         ]
 
-    def together(self, names: Collection[str]) -> Constraint:
-        """Return the constraint that some of the rules make, with what `Availability` adds to scores."""
+    def together(self, names: Collection[str], items: Indexes | None = None) -> Constraint:
+        """Return the constraint that some of the rules make, with what `Availability` adds to scores.
+
+        `items`: ascending, with all that are pinned; the constraint is for a table of these alone.
+        """
         some = [rule for name, rule in self._rules.items() if name in names]
-        return Constraint(self._adjusted(some), self._pins(some), self._caps(some))
+        pins, caps = self._pins(some), self._caps(some)
+        if items is not None:
+            pins = tuple((place, int(np.searchsorted(items, item))) for place, item in pins)
+            caps = tuple(cap._replace(groups=cap.groups[items]) for cap in caps)
+        return Constraint(self._adjusted(some, items), pins, caps)
+
+    def adjusting(self, name: str, items: Indexes) -> Floats | None:
+        """Return by how much one rule changes the scores of `items`; None if it changes no scores."""
+        return self._adjusted([self._rules[name]], items)
 
     def parts(self, last: Indexes, placement: str = "") -> list[Part]:
         """Divide lists by their constraints. `last`: the item of each user's last event, or `NO_ITEM`."""
@@ -181,13 +201,15 @@ class Constraints:
         """Return the constraint of lists for which these conditional rules hold."""
         if not names:
             return self._always if self._always.pins or self._always.caps else None
-        if names not in self._made:
-            if len(self._made) >= _KEPT:
-                self._made = {}
+        made = self._made.pop(names, None)
+        if made is None:
             some = [self._rules[name] for name in names]
             every = [rule for name, rule in self._rules.items() if not rule.is_conditional or name in names]
-            self._made[names] = Constraint(self._adjusted(some), self._pins(every), self._caps(every))
-        return self._made[names]
+            made = Constraint(self._adjusted(some), self._pins(every), self._caps(every))
+        self._made[names] = made
+        if len(self._made) > self._kept:
+            del self._made[next(iter(self._made))]
+        return made
 
     def _look(self, known: KnownItems) -> None:
         """Look at the tags that the rules need, of all items."""

@@ -27,6 +27,8 @@ def described(
     recommender: Recommender | None,
     user_id: str,
     partitions: Mapping[int, Collection[int]],
+    *,
+    now_ms: int | None = None,
 ) -> dict[str, Any] | None:
     """Return a user's state as a JSON document; None if the user has no state. Items are oldest first.
 
@@ -34,8 +36,9 @@ def described(
     partitions have a state of the user, for example after partitions were added, the state with the latest
     activity is described. `bought_items` are in the document only if they are kept.
 
-    In the document, `recommendations` is the list that `recommender` would publish now, or None without a
-    recommender. Its release may differ from the release that computed the state.
+    In the document, `recommendations` is the list that `recommender` would publish at `now_ms` (None: at the
+    time of the user's last click), or None without a recommender. Its release may differ from the release
+    that computed the state.
     """
     found = {partition: states.find(partition, user_id) for partition in partitions}
     rows = np.array([row for row in found.values() if row is not None], np.int64)
@@ -54,7 +57,7 @@ def described(
         "timestamp": int(user.timestamp_ms[0]),
         "offset": int(user.offset[0]),
         "release": int(user.release[0]),
-        "recommendations": _recommendations(recommender, row),
+        "recommendations": _recommendations(recommender, row, now_ms),
         "saved": not changed and block not in partitions[partition],
     }
 
@@ -70,10 +73,10 @@ def _bought(states: States, row: int) -> dict[str, Any]:
     return {"bought_items": [{"item_id": item_id, "excluded_until": until} for item_id, until in items]}
 
 
-def _recommendations(recommender: Recommender | None, row: int) -> dict[str, Any] | None:
+def _recommendations(recommender: Recommender | None, row: int, now_ms: int | None) -> dict[str, Any] | None:
     if recommender is None:
         return None
-    found = recommender.recommend(row)
+    found = recommender.recommend(row, now_ms)
     return {
         "items": found.items,
         "scores": found.scores,

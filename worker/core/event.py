@@ -30,7 +30,7 @@ from worker.core.click import Click, Decoded, Part, Request, Several
 from worker.core.envelopes import NO_ATTRIBUTES, Envelope
 from worker.core.event_types import REQUEST, SKIP, STEP, EventTypes
 from worker.core.formats import Parse, ParseKey, loads_exactly, parse_plain
-from worker.core.ids import IdRule
+from worker.core.ids import IdRule, is_rounded
 from worker.core.paths import Headers, Path, bytes_text, find
 from worker.core.reasons import Inexact, Reason, Skipped, Undecodable
 from worker.core.times import TimeRule, joined
@@ -175,7 +175,7 @@ class Decoder:
         moment = find(document, self._times[0].names)
         time_ms = self._read_time(moment, record_timestamp_ms)
         if kind == REQUEST:
-            return Request(user_id, time_ms, document)
+            return _request(user_id, time_ms, document)
         return _new(Click, (user_id, item_id, time_ms, kind))
 
     def times_in(
@@ -315,7 +315,8 @@ class Decoder:
         moment = found[0] if len(found) == 1 else joined(*found)
         time_ms = self._read_time(moment, record.timestamp_ms)
         if kind == REQUEST:
-            return Request(user_id, time_ms, record.document if element is None else element)
+            document = record.document if element is None else element
+            return _request(user_id, time_ms, document, exact=record.exact)
         return Click(user_id, item_id, time_ms, kind)
 
     def _get(self, path: Path, record: _Record, element: Any) -> Any:
@@ -346,6 +347,15 @@ def parsed(value: bytes | None, parse: Parse = parse_plain, headers: Headers = (
         return parse(value, headers) if value else None
     except Undecodable:
         return None
+
+
+def _request(user_id: str, time_ms: int, document: Any, *, exact: bool = False) -> Request:
+    """Return a request; its fields are checked later. Raises Undecodable, Inexact."""
+    if type(document) is not dict:
+        raise Undecodable(Reason.NOT_A_MAP)
+    if not exact and any(map(is_rounded, document.values())):
+        raise Inexact
+    return Request(user_id, time_ms, document)
 
 
 def _limit(several: Several, more: int) -> None:

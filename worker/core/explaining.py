@@ -118,8 +118,8 @@ class _Rules(NamedTuple):
         """Return those of `items` that a rule leaves out, by `rule` and its name."""
         found = dict[str, Indexes]()
         for name in self.names:
-            adjust = self.constraints.together([name]).adjust
-            if adjust is not None and len(out := items[adjust[items] == -np.inf]):
+            adjust = self.constraints.adjusting(name, items)
+            if adjust is not None and len(out := items[adjust == -np.inf]):
                 found[f"rule {name}"] = out
         return found
 

@@ -109,6 +109,13 @@ class IdRule:
         return text
 
 
+def is_rounded(found: Any) -> bool:
+    """Return whether a value, or one in a list, is a float that may be a rounded integer."""
+    if type(found) is list:
+        return any(map(is_rounded, found))
+    return type(found) is float and abs(found) >= _EXACT_BELOW
+
+
 def canonical(text: str) -> str:
     """Return `text` in the form that the rule prescribes. Missing values and length are not checked."""
     text = text.strip(BLANKS)

@@ -5,18 +5,18 @@ The items that are available, and the rules, are those of the release in service
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.core import rule_effects
 from worker.core.availability import Availability
 from worker.core.constraints import Constraints
 from worker.core.placing import Constraint, Part
 from worker.core.ranking import NO_ITEM, Floats, Indexes
 from worker.core.release import Release
-from worker.core.rule_effects import RuleEffects
+from worker.core.rule_effects import RuleEffects, changing, in_reach
 
 Flags = NDArray[np.bool_]
 
@@ -112,17 +112,35 @@ class Listing:
                 found.pinned[rows] = np.isin(found.indexes[rows], [item for _, item in constraint.pins])
         return found
 
+    def constraint(self, last: Indexes, placement: str = "") -> Constraint:
+        """Return the constraint of the list of one user, with what `Availability` adds to scores.
+
+        `last` `[1]`: the item of the user's last event, or `NO_ITEM`.
+        """
+        (part,), added = self.constraints.parts(last, placement), self.availability.added
+        constraint = part.constraint or Constraint()
+        if added is None:
+            return constraint
+        adjust = added if constraint.adjust is None else added + constraint.adjust
+        return constraint._replace(adjust=adjust)
+
     def compare(self, asked: Asking) -> None:
         """Find out which rules change the first list that the network ranks, if a comparison is due."""
-        first = np.flatnonzero(asked.warm)[:1]
-        if not self.effects.due or not self.constraints.rules or not len(first):
+        first, constraints = np.flatnonzero(asked.warm)[:1], self.constraints
+        if not self.effects.due or not constraints.rules or not len(first):
             return
         states = asked.hidden[first].astype(np.float32)
         scores = self._release.scores(states, asked.recent[first], asked.own[first])[0]
         scores[~self.availability.mask] = -np.inf
-        names, together = self.constraints.holding(asked.last[first]), self.constraints.together
-        self.effects.changed.update(
-            rule_effects.changing(scores, asked.excluded[first], self._top, names, together)
-        )
+        excluded, last = asked.excluded[first], asked.last[first]
+        scores[excluded[excluded != NO_ITEM]] = -np.inf
+        holding = self.constraint(last)
+        ruled = scores if holding.adjust is None else scores + holding.adjust
+        items = in_reach(scores, ruled, self._top, [item for _, item in holding.pins])
+
+        def together(some: Collection[str]) -> Constraint:
+            return constraints.together(some, items)
+
+        self.effects.changed.update(changing(scores[items], self._top, constraints.holding(last), together))
         self.effects.compared += 1
         self.effects.due = False

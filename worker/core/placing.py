@@ -162,7 +162,9 @@ def placed(candidates: TopK, excluded: Indexes, k: int, constraint: Constraint) 
     rows = len(excluded)
     indexes = np.repeat(candidates.indexes, rows, axis=0)
     scores = np.repeat(candidates.scores, rows, axis=0)
-    indexes[(indexes[:, :, None] == excluded[:, None, :]).any(axis=2)] = NO_ITEM
+    # Row by row: the comparisons of all rows at once could take gigabytes.
+    for row, left_out in zip(indexes, excluded, strict=True):
+        row[np.isin(row, left_out)] = NO_ITEM
     available = np.zeros((rows, len(constraint.pins)), np.float32)
     pinned = _at_places(available, excluded, k, constraint)
     return _filled(TopK(indexes, scores), k, pinned, constraint.caps)

@@ -298,12 +298,12 @@ class Recommender:
         recent[afresh] = NO_ITEM
         return recent, np.full(len(users), now_ms), afresh
 
-    def recommend(self, row: int) -> Recommendations:
-        """Return the list for the user of `row` as of the user's last click, without changing the state.
+    def recommend(self, row: int, now_ms: int | None = None) -> Recommendations:
+        """Return the list for the user of `row` at `now_ms` (see `current`), without changing the state.
 
         The `click` of the result is meaningless.
         """
-        applied = self.current(np.array([row]))
+        applied = self.current(np.array([row]), now_ms)
         return self._named(applied, self.listing.lists(applied))[0]
 
     def rebuild(self, rows: Rows) -> int:

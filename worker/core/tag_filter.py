@@ -24,31 +24,45 @@ from worker.core.ranking import NO_ITEM, Indexes
 Tags = tuple[str, ...]
 
 _KEPT: Final = 64
-"""Maximum number of filters that are kept; beyond it, all are computed again."""
+"""Maximum number of filters that are kept; the ones that were not used for the longest time go first."""
+
+_KEPT_BYTES: Final = 32 << 20
+"""Maximum size of the filters that are kept. One may take 4 bytes for each item of the catalogue."""
 
 
 class TagFilter:
-    """The filters of one catalogue. Not thread-safe."""
+    """The filters of one catalogue, of which `kept_bytes` are kept. Not thread-safe."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, *, kept_bytes: int = _KEPT_BYTES) -> None:
         self._catalogue = catalogue
+        self._kept_bytes = kept_bytes
         self._changes = -1
         self._kept: dict[tuple[Tags, Tags], Indexes] = {}
+        """The one used last is the last."""
 
     def items(self, known: KnownItems, only: Tags = (), without: Tags = ()) -> Indexes:
         """Return the indexes of the items with one of the tags `only` and none of `without`, ascending.
 
         Empty tags filter nothing. Items without a description have no tags.
         """
-        if self._changes != known.tag_changes or len(self._kept) >= _KEPT:
+        if self._changes != known.tag_changes:
             self._changes, self._kept = known.tag_changes, {}
         key = only, without
-        if key not in self._kept:
+        found = self._kept.pop(key, None)
+        if found is None:
             allowed = np.zeros(len(self._catalogue), np.bool_)
             allowed[self._tagged(known, only) if only else slice(None)] = True
             allowed[self._tagged(known, without)] = False
-            self._kept[key] = np.flatnonzero(allowed).astype(np.int32)
-        return self._kept[key]
+            found = np.flatnonzero(allowed).astype(np.int32)
+        self._kept[key] = found
+        while len(self._kept) > _KEPT or self.nbytes > self._kept_bytes:
+            del self._kept[next(iter(self._kept))]
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the filters that are kept, in bytes."""
+        return sum(one.nbytes for one in self._kept.values())
 
     def _tagged(self, known: KnownItems, tags: Iterable[str]) -> Indexes:
         found = self._catalogue.indexes(item_id for tag in tags for item_id in known.tagged(tag))

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from prometheus_client import Counter, Gauge, Histogram
 
-from worker.core.asking import SIMILAR, UNKNOWN_ITEM
+from worker.core.asking import NO_ITEMS_TOPIC, SIMILAR, UNKNOWN_ITEM
 from worker.core.batch import Clicks
 from worker.core.event_types import EXCLUDE, STEP
 from worker.core.quality import Tally
@@ -130,7 +130,7 @@ class Metrics:
             "requests",
             "Requests in the clicks topic, by outcome: the reason of the list, or too_old "
             "(recommend.publish_max_age).",
-            outcome=(MODEL, COLD, SIMILAR, UNKNOWN_ITEM, TOO_OLD),
+            outcome=(MODEL, COLD, SIMILAR, UNKNOWN_ITEM, NO_ITEMS_TOPIC, TOO_OLD),
         )
         self._latency = ListLatency()
         self.registry.register(self._latency.published)

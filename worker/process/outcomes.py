@@ -70,9 +70,13 @@ class _Counts:
 
     records: int = 0
     skipped: int = 0
-    """Valid records of which no event counts: by `click.where` or `events.step`, requests, or deletions."""
+    """Valid records of which no event counts: by `click.where` or `events.step`, or deletions."""
     old: int = 0
     """Clicks too old for a list, in batches without any list."""
+    replied: int = 0
+    """Lists for requests."""
+    late: int = 0
+    """Requests too old for a list."""
     ranked: int = 0
     """Lists in batches where the network ranked at least one list."""
     fallback: int = 0
@@ -86,6 +90,8 @@ class _Counts:
         self.records += sign * other.records
         self.skipped += sign * other.skipped
         self.old += sign * other.old
+        self.replied += sign * other.replied
+        self.late += sign * other.late
         self.ranked += sign * other.ranked
         self.fallback += sign * other.fallback
         self.dead = _sums(self.dead, other.dead, sign)
@@ -136,6 +142,10 @@ class Outcomes:
         else:
             batch.ranked += len(lists)
 
+    def replied(self, lists: int, *, too_old: int) -> None:
+        """Count the lists that were published for requests, and the requests that were too old for one."""
+        self._batch.replied, self._batch.late = lists, too_old
+
     def note(
         self,
         records: int,
@@ -144,7 +154,7 @@ class Outcomes:
         skipped: int = 0,
         times: Mapping[str, tuple[int, Any]] = MappingProxyType({}),
     ) -> None:
-        """Count the `records` of a batch, after `answered` was called for its clicks.
+        """Count the `records` of a batch, after `answered` and `replied` for its clicks and requests.
 
         `bad`: the dead letters of the batch. `skipped`: the number of valid records without a click. `times`:
         the number of clicks by the kind of their times, each with an example or None.
@@ -168,7 +178,7 @@ class Outcomes:
             return None
         if last.dead and 2 * sum(last.dead.values()) > last.records:
             return self._mostly_dead()
-        if not (last.ranked or last.fallback):
+        if not (last.ranked or last.fallback or last.replied):
             return self._unanswered()
         if not last.ranked and last.fallback >= FEWEST:
             why = (
@@ -215,6 +225,9 @@ class Outcomes:
             parts.append(
                 (last.old, f"{text} and only update the states, which is normal while a worker catches up")
             )
+        if last.late:
+            text = f"are requests older than recommend.publish_max_age ({about(self._max_age)})"
+            parts.append((last.late, text))
         if last.skipped:
             text = "do not count as clicks, because of click.where or events.step, or as deletions"
             parts.append((last.skipped, text))
@@ -225,7 +238,7 @@ class Outcomes:
             return None
         causes = "; ".join(f"{count:,} {text}" for count, text in sorted(parts, reverse=True))
         why = f"none of the last {last.records:,} records was answered: {causes}"
-        catching_up = bool(last.old) and len(parts) == 1
+        catching_up = not (last.skipped or last.dead)
         return _Trouble("no record is answered", why, {"of": last.records}, expected=catching_up)
 
     def _worst(self) -> tuple[Reason, int, str, str]:

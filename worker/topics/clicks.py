@@ -140,9 +140,12 @@ class _Rest:
     def add_several(self, record: Record, found: Several) -> None:
         """Add a record that may have several clicks."""
         refused = [(one.element, _ask(record, one, self.requests)) for one in found.requests]
-        wrongs = found.bad + [(f"[{element}]", why) for element, why in refused if why is not None]
+        # A request among the items of an event that is not in a list has no place.
+        wrongs = found.bad + [
+            (f"[{element - 1}]" if element else "", why) for element, why in refused if why is not None
+        ]
         if wrongs:
-            places = "; ".join(f"{place}: {reason}" for place, reason in wrongs)
+            places = "; ".join(f"{place}: {reason}" if place else str(reason) for place, reason in wrongs)
             self.bad.append(Invalid(record, wrongs[0][1], places))
         elif found.parts:
             self.several += 1

@@ -4,13 +4,13 @@ Key: the user id. Partition: the partition of the click. Value: one list, as JSO
 a schema registry (`worker.schemas.output`). The header `id` identifies the click (`topic/partition/offset`).
 A click that is answered again after a crash has the same id, so a reader of uncommitted records can drop the
 second answer. If a record is a list of events, each event has its own answer, and the id ends with the
-event's number in the list, from 1. An answer to a request also has its `request_id`.
+event's number in the list, from 1. An answer to a request also has its `request_id`, and its id ends with it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import orjson
 
 from worker.core.batch import Clicks
 from worker.core.recommender import Recommendations
-from worker.kafka.interface import NewRecord, SentHeaders, Transactions
+from worker.kafka.interface import NewRecord, Transactions
 
 Encode = Callable[[Clicks, Sequence[Recommendations], int], list[bytes]]
 """Encodes lists, the answers to clicks, at a time in milliseconds; returns one value for each list."""
@@ -58,38 +58,42 @@ class RecommendationWriter:
         self,
         requests: Clicks,
         lists: Sequence[Recommendations],
-        request_ids: Sequence[str],
+        more: Sequence[Mapping[str, str]],
         *,
         now_ms: int,
     ) -> None:
         """Add `lists`, the answers to `requests`, to the transaction. Raises errors of `Transactions.send`.
 
-        A list has the request's id as `request_id` in its value, if its format allows it, and as a header.
+        `more`: for each list, further fields of its value, which formats with a schema may leave out. Its
+        `request_id` is also a header, and ends the header `id`, because an event may have several requests.
         """
         values = [
-            self._encode_one(document | {"request_id": request_id})
-            for document, request_id in zip(documents(requests, lists, now_ms), request_ids, strict=True)
+            self._encode_one(document | {**fields})
+            for document, fields in zip(documents(requests, lists, now_ms), more, strict=True)
         ]
-        self._send(requests, lists, values, [[("request_id", one.encode())] for one in request_ids])
+        self._send(requests, lists, values, [fields["request_id"] for fields in more])
 
     def _send(
         self,
         clicks: Clicks,
         lists: Sequence[Recommendations],
         values: Sequence[bytes],
-        headers: Iterable[SentHeaders] = repeat([]),
+        request_ids: Iterable[str] = repeat(""),
     ) -> None:
         partitions, offsets = clicks.partitions.tolist(), clicks.offsets.tolist()
         elements, user_ids = clicks.elements.tolist(), clicks.user_ids
         records: dict[int, list[NewRecord]] = defaultdict(list)
         # Hot path: the loop runs once for every list.
-        for one, value, more in zip(lists, values, headers):  # noqa: B905  # the headers may have no end
+        for one, value, request_id in zip(lists, values, request_ids):  # noqa: B905  # the ids may have no end
             at = one.click
             partition = partitions[at]
             click_id = f"{self._clicks_topic}/{partition}/{offsets[at]}"
             if elements[at]:
                 click_id += f"/{elements[at]}"
-            records[partition].append((user_ids[at].encode(), value, [("id", click_id.encode()), *more]))
+            headers = [("id", click_id.encode())]
+            if request_id:
+                headers = [("id", f"{click_id}/{request_id}".encode()), ("request_id", request_id.encode())]
+            records[partition].append((user_ids[at].encode(), value, headers))
         for partition, ours in records.items():
             self._transactions.send_many(self._topic, partition, ours)
 

@@ -10,9 +10,16 @@ import pytest
 from tests.builders import ITEMS, successor_release_parts, tiny_release_parts
 from tests.worker.conftest import Command
 from tests.worker.desk import Desk
+from tests.worker.items.test_rules import EXCLUDE, rule, rule_desk
 from worker.kafka.memory import MemoryCluster
 
 OFTEN = {"flush_interval": 0.4}
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users do not expire, although the clicks of a desk are old."""
+    monkeypatch.setenv("NEXTCLICK_STATE_USER_TTL", "0")
 
 
 def shown(command: Command, desk: Desk, user_id: str) -> Any:
@@ -26,6 +33,7 @@ def saved_clicks(command: Command, desk: Desk) -> int:
     return found["clicks"] if found else 0
 
 
+@pytest.mark.usefixtures("endless")
 def test_user_shows_what_a_worker_would_load(command: Command) -> None:
     """The same as the worker that saved it says, where it stands, and who serves it."""
     desk = Desk(release=successor_release_parts(ITEMS), state=OFTEN)
@@ -101,6 +109,7 @@ def test_a_user_whom_nobody_serves_is_shown_all_the_same(command: Command) -> No
     assert "recommendations: topic nextclick.releases has no @champion" in text
 
 
+@pytest.mark.usefixtures("endless")
 def test_a_list_is_explained_on_demand(command: Command) -> None:
     """The terms of each score, whose sum it is, and what was left out; without the option, nothing of it."""
     desk = Desk(state=OFTEN, release=tiny_release_parts(output_bias=True))
@@ -125,6 +134,41 @@ def test_a_list_is_explained_on_demand(command: Command) -> None:
     assert "left out: item-3: recent" in text
     assert f"{ITEMS[-1]}: popular, rank 1" in cold
     assert "explained" not in orjson.loads(command(desk.cluster, "user", "ada", "--json")[1])["state"]
+
+
+@pytest.mark.usefixtures("endless")
+def test_the_list_of_a_user_obeys_the_rules(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are in force now; explained, they are named."""
+    monkeypatch.setenv("NEXTCLICK_TOPICS_ITEMS", "items")
+    monkeypatch.setenv("NEXTCLICK_TOPICS_RULES", "rules")
+    desk = rule_desk(state=OFTEN)
+    desk.serving()
+    desk.click("ada", "item-2")
+    desk.settle()
+    desk.stop()
+    rule(desk, EXCLUDE, "shoes")
+    rule(desk, {"pin": {"item_id": "item-9", "place": 1}, "until": 1}, "ended")
+
+    found = orjson.loads(command(desk.cluster, "user", "ada", "--json", "--explain")[1])["state"]
+
+    assert found["recommendations"]["items"][0] != "item-9"
+    assert not {"item-3", "item-5"} & {*found["recommendations"]["items"]}
+    assert [one["item_id"] for one in found["explained"]["places"]] == found["recommendations"]["items"]
+    assert found["explained"]["rules"] == ["shoes"]
+
+
+def test_the_list_of_a_user_is_that_of_now(command: Command) -> None:
+    """A user who has expired gets popular items."""
+    desk = Desk(state=OFTEN)
+    desk.serving()
+    desk.click("ada", "item-3")
+    desk.settle()
+    desk.stop()
+
+    found = orjson.loads(command(desk.cluster, "user", "ada", "--json", "--explain")[1])["state"]
+
+    assert found["recommendations"]["reason"] == "cold"
+    assert [one["item_id"] for one in found["explained"]["places"]] == found["recommendations"]["items"]
 
 
 def test_state_counts_what_each_partition_holds(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.builders import ITEMS, tiny_release
+from tests.builders import ITEMS, item_names, tiny_release
 from tests.worker.core.test_recommender import NOW_MS, Served
-from worker.core.asking import NO_ROW, Listed, Query, answer, similar
+from worker.core.asking import MAX_K, NO_ROW, Listed, Query, answer, similar
 from worker.core.known_items import Item, KnownItems
 from worker.core.ranking import Indexes, OwnItems
 from worker.core.recommender import Recommender
-from worker.core.rules import Exclude, Limit, Pin, Rule
+from worker.core.rules import Boost, Exclude, Limit, Pin, Rule
 from worker.core.slabs import Rows
 from worker.core.tag_filter import TagFilter
 
@@ -192,6 +193,25 @@ def test_many_questions_are_answered_as_each_alone(asked_for: Sequence[tuple[str
         assert not set(listed.items) & set(query.exclude)
 
 
+@pytest.mark.parametrize("only", [(), ("none",)])
+def test_long_lists_of_many_users_need_little_memory(only: tuple[str, ...]) -> None:
+    """Of popular items and of others, with rules and as many ids to leave out as are allowed."""
+    names = item_names(2_000)
+    asked = Asked(tiny_release(names, popular=names[:1_500]))
+    asked.put_rules({}, first=Rule(Pin(names[3], 1)))
+    query = Query(MAX_K, exclude=tuple(names[1_000:2_000]), without=only)
+    rows = np.full(300, NO_ROW)
+    asked.ask("nobody", query)
+
+    tracemalloc.start()
+    lists = answer(asked.recommender, rows, [query] * len(rows), asked.allowed)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert {len(one.items) for one in lists} == {1_000}
+    assert most < 60_000_000
+
+
 def test_a_state_that_has_expired_is_none() -> None:
     """The user's next click would start afresh: popular items, and no clicks whose items are left out."""
     asked = Asked(user_ttl_ms=1_000)
@@ -223,3 +243,46 @@ def test_similar_items_are_those_with_similar_vectors() -> None:
     assert listed is not None
     assert listed.items == [ITEMS[at] for at in order if at % 3 == 2][:5]
     assert similar(asked.recommender, "nothing", query, asked.allowed) is None
+
+
+def test_similar_items_obey_the_rules() -> None:
+    """Everywhere and at a placement; a boost is added to the cosine, and a limit counts pinned items."""
+    asked = Asked()
+    cosines = asked.release.similarities(4)
+    order = [at for at in np.argsort(-cosines, kind="stable").tolist() if at != 4]
+    first, last = order[0], order[-1]
+    asked.put_rules(
+        {ITEMS[first]: ("best",), ITEMS[last]: ("worst",)},
+        gone=Rule(Exclude(("best",))),
+        first=Rule(Pin(ITEMS[order[5]], 1), placements=("home",)),
+        up=Rule(Boost(("worst",), 1000.0), placements=("cart",)),
+        few=Rule(Limit("", 1), placements=("home",)),
+    )
+
+    plain, home, cart = (
+        similar(asked.recommender, "item-4", Query(12, placement=place), asked.allowed)
+        for place in ("", "home", "cart")
+    )
+
+    assert plain is not None
+    assert home is not None
+    assert cart is not None
+    assert plain.items == [ITEMS[at] for at in order[1:]]
+    assert cart.items == [ITEMS[last], *(ITEMS[at] for at in order[1:-1])]
+    assert cart.scores[0] == pytest.approx(cosines[last] + np.log(1000), abs=1e-5)
+    assert home.items[0] == ITEMS[order[5]]
+    tags = [asked.known.tags(item_id)[0] for item_id in home.items]
+    assert len({*tags}) == len(tags) > 1
+
+
+def test_similar_items_are_without_those_that_the_user_has_clicked() -> None:
+    """As in the user's other lists."""
+    asked = Asked(exclude_recent=2)
+    asked.batch(("ada", "item-4"))
+    asked.batch(("ada", "item-7"))
+    (row,) = asked.rows("ada").tolist()
+
+    listed = similar(asked.recommender, "item-2", Query(12), asked.allowed, row=row)
+
+    assert listed is not None
+    assert {*ITEMS} - {*listed.items} == {"item-2", "item-4", "item-7"}

@@ -172,3 +172,47 @@ def test_an_item_that_is_described_later_is_found() -> None:
 
     assert before == [0.0] * len(NAMES)
     assert bias(release) == [-np.inf if item == 2 else 0.0 for item in range(len(NAMES))]
+
+
+def test_a_change_of_the_availability_alone_costs_nothing() -> None:
+    """What was made of the rules is kept until tags change."""
+    known, last = KnownItems(), np.zeros(1, np.int32)
+    known.put([("item-2", Item(tags=("new",)))], now_ms=0)
+    release = tiny_release(NAMES)
+    constraints = Constraints(release.catalogue, Availability(release))
+    constraints.set({"rule": Rule(Exclude(("new",)), placements=("home",))}, known)
+
+    def change(item_id: str, item: Item) -> Constraint | None:
+        constraints.retag(known.put([(item_id, item)], now_ms=0))
+        (part,) = constraints.parts(last, "home")
+        return part.constraint
+
+    first = change("item-1", Item(tags=("old",)))
+
+    assert change("item-1", Item(available=False, tags=("old",))) is first
+    assert change("item-3", Item(available=False)) is first
+
+    after = change("item-3", Item(tags=("new",)))
+
+    assert after is not None
+    assert after.adjust is not None
+    assert np.flatnonzero(after.adjust).tolist() == [2, 3]
+
+
+def test_constraints_that_are_in_use_are_kept() -> None:
+    """Of more than are kept, those used last."""
+    known, last = KnownItems(), np.zeros(1, np.int32)
+    release = tiny_release(NAMES)
+    constraints = Constraints(release.catalogue, Availability(release))
+    rules = {str(at): Rule(Exclude(("new",)), placements=(str(at),)) for at in range(200)}
+    constraints.set(rules, known)
+
+    def constraint(placement: str) -> Constraint | None:
+        (part,) = constraints.parts(last, placement)
+        return part.constraint
+
+    first = constraint("0")
+    for at in range(1, 200):
+        constraint(str(at))
+
+        assert constraint("0") is first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import orjson
@@ -84,6 +85,28 @@ def test_a_request_needs_a_user_and_no_item() -> None:
     assert decoded(document) == Request("1", NOW, document)
     assert decoded({"type": "ask"}) is Reason.MISSING_FIELD
     assert decoded({**document, "timestamp": "?"}) is Reason.BAD_TIMESTAMP
+
+
+def test_a_request_keeps_long_integers() -> None:
+    """In its fields and in lists of them: the record is read again, with all digits."""
+    number = 123456789012345678901234567890
+    for fields in ({"request_id": number}, {"request_id": "r", "exclude": ["a", number]}):
+        document = {"user_id": 1, "type": "ask", **fields}
+        for value in (document, [document]):
+            decoder = Decoder(Fields(), types=types())
+            found = decoder.decode(json.dumps(value).encode(), None, NOW)
+            request = found.requests[0] if isinstance(found, Several) else found
+
+            assert isinstance(request, Request)
+            assert {name: request.document[name] for name in fields} == fields
+
+
+def test_a_request_is_a_map() -> None:
+    """Not a mere word in a list of items."""
+    found = decoded({"user_id": 1, "items": ["ask"]}, "items[]", Fields(item_id="items[]"))
+
+    assert isinstance(found, Several)
+    assert found.bad == [("items[0]", Reason.NOT_A_MAP)]
 
 
 def test_conditions_come_first() -> None:

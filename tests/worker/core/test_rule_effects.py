@@ -11,12 +11,11 @@ from worker.core.availability import Availability
 from worker.core.constraints import Constraints
 from worker.core.known_items import Item, KnownItems
 from worker.core.placing import Constraint
-from worker.core.rule_effects import changing
+from worker.core.rule_effects import changing, in_reach
 from worker.core.rules import Action, Allow, Boost, Exclude, Limit, Pin, Rule
 
 NAMES = item_names(6)
 SCORES = np.arange(6, 0, -1, dtype=np.float32)
-NOBODY = np.empty((1, 0), np.int32)
 
 
 def effective(rules: dict[str, Rule], k: int = 3) -> list[str]:
@@ -25,7 +24,7 @@ def effective(rules: dict[str, Rule], k: int = 3) -> list[str]:
     known.put([(item, Item(tags=("new",) if item > "item-2" else ("old",))) for item in NAMES], now_ms=0)
     constraints = Constraints(release.catalogue, Availability(release))
     constraints.set(rules, known)
-    return changing(SCORES, NOBODY, k, [*rules], constraints.together)
+    return changing(SCORES, k, [*rules], constraints.together)
 
 
 def test_a_rule_that_changes_the_list_counts() -> None:
@@ -62,10 +61,38 @@ def test_a_rule_counts_if_the_list_would_be_another_one_without_it() -> None:
     assert effective({"one": Rule(Exclude(("old",))), "pin": Rule(Pin("item-4", 3))}) == ["one", "pin"]
 
 
-def test_excluded_items_are_in_none_of_the_lists() -> None:
+def test_items_that_no_list_may_have_are_in_none() -> None:
     """So a rule for them has no effect."""
 
     def of(names: Collection[str]) -> Constraint:
         return Constraint(pins=((1, 5),)) if names else Constraint()
 
-    assert changing(SCORES, np.array([[5]], np.int32), 3, ["pin"], of) == []
+    assert changing(np.where(SCORES == 1, -np.inf, SCORES), 3, ["pin"], of) == []
+
+
+def test_few_items_are_in_reach() -> None:
+    """The best without rules, the best under all of them, and those at fixed places."""
+    scores = np.arange(100_000, dtype=np.float32)
+    items = in_reach(scores, -scores, 20, [50_000])
+
+    assert {0, 19, 50_000, 99_980, 99_999} <= {*items.tolist()}
+    assert len(items) < 3_000
+    assert (np.diff(items) > 0).all()
+
+
+def test_rules_for_some_items_are_those_for_all_items() -> None:
+    """Scores, pins and groups are in the order of the items."""
+    release, known = tiny_release(NAMES), KnownItems()
+    known.put([(item, Item(tags=(str(at % 2),))) for at, item in enumerate(NAMES)], now_ms=0)
+    constraints = Constraints(release.catalogue, Availability(release))
+    rules = {"boost": Rule(Boost(("1",), 3.0)), "cap": Rule(Limit("", 1)), "pin": Rule(Pin("item-4", 2))}
+    constraints.set(rules, known)
+    items = np.array([1, 2, 4], np.int32)
+
+    every, some = constraints.together(rules), constraints.together(rules, items)
+
+    assert every.adjust is not None
+    assert some.adjust is not None
+    assert some.adjust.tolist() == every.adjust[items].tolist()
+    assert some.caps[0].groups.tolist() == every.caps[0].groups[items].tolist()
+    assert (every.pins, some.pins) == (((2, 4),), ((2, 2),))

@@ -83,3 +83,29 @@ def test_the_places_of_a_tag_are_those_that_have_it(puts: list[tuple[int, tuple[
 
     for tag in TAGS:
         assert known.places(tag).tolist() == [at for at, its in enumerate(latest) if tag in its]
+
+
+def test_the_filters_that_are_kept_are_those_used_last() -> None:
+    """Their size has a limit; a filter that is too large is computed each time."""
+    known, filters = _known({"a": ["x"], "b": ["y"]}), TagFilter(Catalogue(IDS), kept_bytes=8)
+    first, second = filters.items(known, ("x",)), filters.items(known, ("y",))
+
+    assert filters.items(known, ("x",)) is first
+
+    filters.items(known, ("x", "z"))
+
+    assert filters.nbytes == 8
+    assert filters.items(known, ("x",)) is first
+    assert filters.items(known, ("y",)) is not second
+    assert filters.items(known).tolist() == [0, 1, 2, 3]
+    assert filters.nbytes == 0
+
+
+def test_many_filters_leave_those_in_use() -> None:
+    """More than are kept, one after the other."""
+    known, filters = _known({"a": ["x"]}), TagFilter(Catalogue(IDS))
+    first = filters.items(known, ("x",))
+    for number in range(200):
+        filters.items(known, (str(number),))
+
+        assert filters.items(known, ("x",)) is first

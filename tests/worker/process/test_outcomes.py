@@ -93,6 +93,27 @@ def test_a_few_records_are_no_ground_for_a_warning() -> None:
     assert not notice(worker)
 
 
+def test_answers_to_requests_are_answers() -> None:
+    """A topic of requests alone is no ground for a warning, unless all of them are too old."""
+    desk = Desk(partitions=1, events={"type": "type"}, recommend={"publish_max_age": 60.0})
+    worker = desk.serving()
+    value = b'{"user_id": "ada", "type": "request", "request_id": "r"}'
+    for _ in range(FEWEST):
+        desk.send(value)
+    desk.settle()
+
+    assert not notice(worker)
+
+    for _ in range(WINDOW):
+        desk.cluster.produce(desk.topics.clicks, value, timestamp=desk.cluster.now_ms - 120_000)
+    desk.settle()
+
+    why = (
+        "none of the last 1,000 records was answered: 1,000 are requests older than recommend.publish_max_age"
+    )
+    assert why in notice(worker)
+
+
 def old(desk: Desk, count: int, *, minutes: int) -> None:
     """Send clicks whose records are that old."""
     for _ in range(count):
