@@ -108,8 +108,11 @@ def test_without_the_topic_the_champion_knows(command: Command, monkeypatch: pyt
     assert "\n  recommended: available" in text
 
 
-def test_user_shows_the_list_without_unavailable_items(command: Command) -> None:
-    """As the worker would publish it now."""
+def test_user_shows_the_list_without_unavailable_items(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the worker would publish it now; the clicks of a desk are old."""
+    monkeypatch.setenv("NEXTCLICK_STATE_USER_TTL", "0")
     desk = item_desk(state={"flush_interval": 0.4})
     desk.serving()
     desk.click("ada", "item-2", partition=0)
