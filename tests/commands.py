@@ -32,6 +32,7 @@ ONLY_PARSED: Final = {
     "make test": _SUITE,
     "make chaos ROUNDS=20 SEED=1": "takes twenty minutes; tests/broker/test_chaos.py runs a round",
     "make chaos BROKERS=3 ROUNDS=30": "takes half an hour; tests/broker/test_cluster.py plays some faults",
+    'make chaos SEED=3 ARGS="--shop 60"': "takes minutes; tests/broker/test_chaos.py runs a round",
     'make chaos ARGS="--freeze 60"': "takes minutes; tests/broker/test_freeze.py freezes for 20 seconds",
     'make chaos SEED=7 ARGS="--fuzz 3000"': _MINUTES,
     "make soak MINUTES=60": "takes an hour; tests/benchmarks/test_soak.py tests what it makes of its samples",

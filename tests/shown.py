@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from tests.oracle import Owner, PlacedClick
 from tests.records import Record
-from tests.verdict import Input, Verdict
+from tests.verdict import UNAVAILABLE, Input, Verdict
 from worker.core.event_types import EXCLUDE, STEP
 
 KEPT: Final = 16
@@ -94,7 +94,7 @@ def judge_removed(
                     verdict.removed_shown += 1
                     verdict.problems.append(
                         f"the answer to {answer.header('id')}, produced at {document['produced_at']}, has "
-                        f"{item_id}, which had been unavailable for {after_ms:.0f} ms"
+                        f"{item_id}, {UNAVAILABLE} {after_ms:.0f} ms"
                     )
     verdict.removals += len(shown_ms)
     verdict.seconds_shown += [time_ms / 1000 for time_ms in shown_ms.values()]

@@ -118,3 +118,14 @@ def test_a_removal_of_an_item_that_no_list_had_counts_for_nothing() -> None:
     verdict = removed(REMOVED_MS - AT_MOST_MS - 1)
 
     assert (verdict.removals, verdict.seconds_shown) == (0, [])
+
+
+def test_what_came_too_late_is_told_apart() -> None:
+    """All else counts whatever the time."""
+    verdict = removed(REMOVED_MS + 5_000)
+
+    assert not verdict.good
+    assert verdict.regardless_of_time().good
+
+    verdict.problems.append("another one")
+    assert not verdict.regardless_of_time().good

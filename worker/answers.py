@@ -96,7 +96,8 @@ class Answers:
     def _known_of(self, user_id: str) -> Answer:
         """Return this worker's state of a user or, if it has none, the partitions that it serves."""
         sent = {number: one.uncommitted for number, one in sorted(self._table.served().items())}
-        known = described(self._states, self._adoption.serving.recommender(user_id), user_id, sent)
+        recommender, now_ms = self._adoption.serving.recommender(user_id), self._requests.clock.now_ms()
+        known = described(self._states, recommender, user_id, sent, now_ms=now_ms)
         return (404, self._no_state()) if known is None else (200, known)
 
     def _no_state(self) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def test_user_and_state_show_what_a_worker_would_load(
 ) -> None:
     """The same as the worker that saved it says, where it stands, and who serves it."""
     deployment.publish_successor()
-    settings = deployment.settings(**OFTEN)
+    # The clicks are old, and so are the states.
+    settings = deployment.settings(state={**OFTEN["state"], "user_ttl": 0})
     process = worker(settings)
     deployment.send([click("ada", "item-3", partition=2)])
     eventually(lambda: known(process, "ada")[1].get("saved"), what="ada to be saved")
